@@ -1,0 +1,151 @@
+"""The shape of a component: a record of functions, and the job that they are handed."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+from shared.contract import Contract, Hosts
+from shared.errors import SettingsError, names
+from shared.schema import Schema
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Mode = Literal["train", "serve"]
+MODES: Final = ("train", "serve")
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Names of what a mode reads and writes."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    optional_inputs: tuple[str, ...] = ()
+    optional_outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded artefact, ready to answer HTTP requests.
+
+    Attributes:
+        schema: columns of a request's rows: features, and ids, which a request may leave out.
+        answer: a table with the schema's columns (ids only when they were sent) to a table of as many rows, or to one
+            JSON object that speaks of all rows together.
+    """
+
+    schema: Schema
+    answer: Callable[[pl.DataFrame], pl.DataFrame | dict[str, Any]]
+
+
+@dataclass
+class Job(Generic[S]):
+    """One run of a component over files: where its inputs are, where its outputs go, and how it was set."""
+
+    component: str
+    mode: Mode
+    settings: S
+    inputs: Mapping[str, Path]
+    outputs: Mapping[str, Path]
+    hosts: Hosts
+    log: logging.Logger
+    message: str = ""
+    """What to tell in the job's ExitMessage when it ends well."""
+    _staging: dict[str, Path] = field(default_factory=dict)
+
+    def input(self, name: str) -> Path:
+        """Folder of an input.
+
+        Raises:
+            SettingsError: the job has no such input.
+        """
+        if name not in self.inputs:
+            raise SettingsError(
+                f"{self.component} {self.mode} has no input {name!r}; the job names {names(self.inputs) or 'none'}. "
+                f"Add an input (or channel) called {name!r}."
+            )
+        return self.inputs[name]
+
+    def optional(self, name: str) -> Path | None:
+        """Folder of an input that need not be there."""
+        return self.inputs.get(name)
+
+    def output(self, name: str) -> Path:
+        """Folder to write an output into. Its files appear at their place when the whole job has ended well."""
+        if name not in self._staging:
+            raise SettingsError(f"{self.component} {self.mode} has no output {name!r}; it has {names(self._staging)}.")
+        return self._staging[name]
+
+    @contextmanager
+    def staged(self) -> Iterator[None]:
+        """Outputs are written beside their place; they move there only if the block ends well, else they vanish."""
+        with ExitStack() as stack:
+            for name, target in self.outputs.items():
+                target.mkdir(parents=True, exist_ok=True)
+                # Inside the target: each output may be a mount of its own, and only moves within one are atomic.
+                holder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".staging-", dir=target))
+                self._staging[name] = Path(holder)
+            yield
+            for name, target in self.outputs.items():
+                move_files(self._staging[name], target)
+
+
+def move_files(source: Path, target: Path) -> None:
+    """Move every file below `source` to the same place below `target`."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+
+
+@dataclass(frozen=True)
+class Component:
+    """What a component is: its name, its settings, and one function per thing it does.
+
+    Attributes:
+        train: learns from files and writes an artefact.
+        serve: applies an artefact to files, as a processing job; None when only HTTP serves.
+        load: opens the artefact in a folder for HTTP.
+        artefact: the output of train that is the artefact (`/opt/ml/model` in a training job).
+    """
+
+    name: str
+    summary: str
+    settings: type[Settings]
+    train: Callable[[Job[Any]], None]
+    serve: Callable[[Job[Any]], None] | None
+    load: Callable[[Path, Mapping[str, str]], Predictor]
+    artefact: str
+    train_ports: Ports
+    serve_ports: Ports
+
+    def ports(self, mode: Mode) -> Ports:
+        """What a mode reads and writes."""
+        return self.train_ports if mode == "train" else self.serve_ports
+
+
+def output_folders(component: Component, mode: Mode, contract: Contract) -> dict[str, Path]:
+    """Where each output of a mode goes: as the processing job says, or as a training job must."""
+    ports = component.ports(mode)
+    wanted = (*ports.outputs, *ports.optional_outputs)
+    declared = contract.processing_outputs()
+    if declared or not contract.hyperparameters.exists():
+        return {name: declared.get(name, contract.processing_output(name)) for name in wanted}
+    return {name: training_output(component, name, contract) for name in wanted}
+
+
+def training_output(component: Component, name: str, contract: Contract) -> Path:
+    """Where a training job puts an output: the artefact is the model, a report lies in output/data itself."""
+    if name == component.artefact:
+        return contract.model
+    return contract.output_data if name == "report" else contract.output_data / name

@@ -1,0 +1,216 @@
+"""Every path of SageMaker's `/opt/ml` contract, and readers of the configuration files found there.
+
+The root is `/opt/ml`, or `$SAGEMAKER_BASE_DIR`: paths inside configuration files that start with `/opt/ml` follow it,
+so the same job description runs in a container and in a folder on a laptop.
+
+Sources: "How Amazon SageMaker Provides Training Information", "How Amazon SageMaker Processes Training Output",
+"Build Your Own Processing Container (Advanced Scenario)" in the SageMaker Developer Guide.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from shared.errors import SettingsError
+
+OPT_ML: Final = PurePosixPath("/opt/ml")
+MESSAGE_BYTES: Final = 1024
+"""`FailureReason` and `ExitMessage` hold 1,024 characters; counted in bytes here, which is never too long."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The machines of a job. The leader is the first name in lexicographic order, as SageMaker sorts them."""
+
+    current: str = "algo-1"
+    all: tuple[str, ...] = ("algo-1",)
+
+    @property
+    def rank(self) -> int:
+        """Position of this host among all, from 0."""
+        return self.all.index(self.current)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this host writes the files that must exist once."""
+        return self.rank == 0
+
+    @property
+    def part(self) -> str:
+        """Stem of this host's part files: no two hosts of a job write the same name."""
+        return f"part-{self.rank:04d}-of-{len(self.all):04d}"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The contract below one root folder."""
+
+    root: Path = Path(str(OPT_ML))
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Contract:
+        """The contract at `$SAGEMAKER_BASE_DIR`, or at `/opt/ml`."""
+        return cls(Path(environment.get("SAGEMAKER_BASE_DIR") or str(OPT_ML)).absolute())
+
+    @property
+    def hyperparameters(self) -> Path:
+        """`input/config/hyperparameters.json`: present in training jobs."""
+        return self.root / "input/config/hyperparameters.json"
+
+    @property
+    def input_data_config(self) -> Path:
+        """`input/config/inputdataconfig.json`: the channels of a training job."""
+        return self.root / "input/config/inputdataconfig.json"
+
+    @property
+    def training_resource_config(self) -> Path:
+        """`input/config/resourceconfig.json`: the hosts of a training job."""
+        return self.root / "input/config/resourceconfig.json"
+
+    @property
+    def processing_job_config(self) -> Path:
+        """`config/processingjobconfig.json`: present in processing jobs."""
+        return self.root / "config/processingjobconfig.json"
+
+    @property
+    def processing_resource_config(self) -> Path:
+        """`config/resourceconfig.json`: the hosts of a processing job."""
+        return self.root / "config/resourceconfig.json"
+
+    @property
+    def model(self) -> Path:
+        """`model`: written by training, packed into model.tar.gz, unpacked again for serving."""
+        return self.root / "model"
+
+    @property
+    def output(self) -> Path:
+        """`output`: failure, message and data."""
+        return self.root / "output"
+
+    @property
+    def output_data(self) -> Path:
+        """`output/data`: what training leaves beside the model, packed into output.tar.gz."""
+        return self.output / "data"
+
+    @property
+    def failure(self) -> Path:
+        """`output/failure`: becomes a training job's FailureReason."""
+        return self.output / "failure"
+
+    @property
+    def message(self) -> Path:
+        """`output/message`: becomes a processing job's ExitMessage."""
+        return self.output / "message"
+
+    @property
+    def checkpoints(self) -> Path:
+        """`checkpoints`: exists only when the job asked for checkpoints."""
+        return self.root / "checkpoints"
+
+    def channel(self, name: str) -> Path:
+        """`input/data/<name>`: a training channel."""
+        return self.root / "input/data" / name
+
+    def processing_input(self, name: str) -> Path:
+        """`processing/input/<name>`: where an input lies when no configuration says otherwise."""
+        return self.root / "processing/input" / name
+
+    def processing_output(self, name: str) -> Path:
+        """`processing/output/<name>`: where an output goes when no configuration says otherwise."""
+        return self.root / "processing/output" / name
+
+    def relocated(self, path: str) -> Path:
+        """A path of a job description, below this root.
+
+        Raises:
+            SettingsError: the path is not below /opt/ml, where alone SageMaker mounts.
+        """
+        pure = PurePosixPath(path)
+        if not pure.is_relative_to(OPT_ML) or ".." in pure.parts:
+            raise SettingsError(f"LocalPath {path!r} is not below {OPT_ML}. Give a path such as {OPT_ML}/processing/…")
+        return self.root / pure.relative_to(OPT_ML)
+
+    def processing_inputs(self) -> dict[str, Path]:
+        """Folders of the inputs that the job's configuration names; without a configuration, those that exist."""
+        if not self.processing_job_config.exists():
+            return folders(self.root / "processing/input")
+        config = read_config(self.processing_job_config)
+        inputs = {}
+        for item in config.get("ProcessingInputs") or []:
+            local = (item.get("S3Input") or item.get("DatasetDefinition") or {}).get("LocalPath")
+            if local:
+                inputs[str(item["InputName"])] = self.relocated(local)
+        return inputs
+
+    def processing_outputs(self) -> dict[str, Path]:
+        """Folders of the outputs that the job's configuration names; empty without a configuration."""
+        if not self.processing_job_config.exists():
+            return {}
+        config = read_config(self.processing_job_config)
+        outputs = (config.get("ProcessingOutputConfig") or {}).get("Outputs") or []
+        return {
+            str(item["OutputName"]): self.relocated(item["S3Output"]["LocalPath"])
+            for item in outputs
+            if item.get("S3Output")
+        }
+
+    def channels(self) -> dict[str, Path]:
+        """Folders of the training channels: those in inputdataconfig.json, and without that file those that exist."""
+        if not self.input_data_config.exists():
+            return folders(self.root / "input/data")
+        return {name: self.channel(name) for name in read_config(self.input_data_config)}
+
+    def hosts(self) -> Hosts:
+        """The hosts of the job, from whichever resource configuration is there; one host when there is none."""
+        for path in (self.processing_resource_config, self.training_resource_config):
+            if path.exists():
+                config = read_config(path)
+                everyone = tuple(sorted(config.get("hosts") or ["algo-1"]))
+                return Hosts(config.get("current_host") or everyone[0], everyone)
+        return Hosts()
+
+    def write_failure(self, text: str) -> None:
+        """Tell why the job failed: `failure` for training jobs, `message` for processing jobs.
+
+        Both are written, because a container cannot always tell which of the two reads it.
+        """
+        for path in (self.failure, self.message):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(cut(text))
+
+    def write_message(self, text: str) -> None:
+        """Tell how the job ended (`ExitMessage`)."""
+        self.message.parent.mkdir(parents=True, exist_ok=True)
+        self.message.write_bytes(cut(text))
+
+
+def cut(text: str, limit: int = MESSAGE_BYTES) -> bytes:
+    """UTF-8 of `text`, at most `limit` bytes long and never ending inside a character."""
+    return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore").encode()
+
+
+def folders(parent: Path) -> dict[str, Path]:
+    """The folders directly below `parent` by name; none when it does not exist."""
+    if not parent.is_dir():
+        return {}
+    return {path.name: path for path in sorted(parent.iterdir()) if path.is_dir()}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """One of SageMaker's configuration files.
+
+    Raises:
+        SettingsError: the file is no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SettingsError(f"{path} is no JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise SettingsError(f"{path} holds a {type(value).__name__}, wanted a JSON object.")
+    return value

@@ -1,0 +1,256 @@
+"""The program that every image runs as PID 1: finds out how it was started and does that one thing.
+
+    train, serve      as told, or without a word: a processing job's configuration or a training job's
+                      hyperparameters say what this is
+    schema            prints the settings as JSON Schema
+    --help            explains itself
+    anything else     that is a program on PATH is executed in our place (`docker run IMAGE bash`)
+
+Exit codes: 0 fine, 1 ours, 2 settings, 3 data, 143 and 130 on SIGTERM and SIGINT.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from shared import logs
+from shared.component import MODES, Component, Job, Mode, output_folders
+from shared.contract import OPT_ML, Contract
+from shared.errors import (
+    EXIT_INTERNAL,
+    EXIT_OK,
+    EXIT_SETTINGS,
+    QuartetError,
+    SettingsError,
+    Stopped,
+    did_you_mean,
+    names,
+)
+from shared.settings import gathered
+
+HELP_WORDS = frozenset({"--help", "-h", "help"})
+
+
+@dataclass(frozen=True)
+class Start:
+    """How the program was started: what to do, over files or over HTTP, and the arguments left for the settings."""
+
+    mode: Mode
+    over_http: bool
+    arguments: tuple[str, ...]
+
+
+def run(component: Component, argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
+    """Do what the program was started for.
+
+    Args:
+        component: whose image this is.
+        argv: arguments without the program's name.
+        environment: variables to read settings and the root folder from.
+
+    Returns:
+        The exit code.
+    """
+    if argv and argv[0] in HELP_WORDS:
+        print(usage(component))
+        return EXIT_OK
+    if argv and argv[0] == "schema":
+        print(json.dumps(component.settings.model_json_schema(), indent=2))
+        return EXIT_OK
+    contract = Contract.from_environment(environment)
+    log = logs.configure(component.name, environment)
+    try:
+        start = recognised(component, argv, contract, environment)
+        if start is None:
+            print(usage(component), file=sys.stderr)
+            return EXIT_SETTINGS
+        if start.over_http:
+            return serve_http(component, contract, environment, start)
+        with stoppable():
+            return run_job(component, contract, environment, start, log)
+    except Stopped as stopped:
+        return failed(contract, log, f"stopped by {signal.Signals(stopped.signum).name}.", stopped.exit_code)
+    except QuartetError as error:
+        return failed(contract, log, str(error), error.exit_code)
+    except Exception as error:
+        log.exception("internal error")
+        return failed(contract, log, f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM and SIGINT raise `Stopped` in here. PID 1 has no default handlers: without this it would ignore both."""
+    old = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def stop(signum: int, _frame: FrameType | None) -> NoReturn:
+    """Signal handler: leave whatever is under way, so that `finally` blocks clean up."""
+    raise Stopped(signum)
+
+
+def failed(contract: Contract, log: logging.Logger, text: str, code: int) -> int:
+    """Write the failure where SageMaker looks for it, and say it in the log."""
+    log.error(text)
+    try:
+        contract.write_failure(text)
+    except OSError as error:
+        # A read-only mount must not hide the failure: the exit code and the log still tell.
+        log.warning("the failure file could not be written: %s", error)
+    return code
+
+
+def recognised(
+    component: Component, argv: Sequence[str], contract: Contract, environment: Mapping[str, str]
+) -> Start | None:
+    """How the program was started; None when nothing tells.
+
+    Raises:
+        SettingsError: the first argument is neither a mode nor a program.
+    """
+    if argv and not argv[0].startswith("--"):
+        word, rest = argv[0], tuple(argv[1:])
+        if word == "train":
+            return Start("train", over_http=False, arguments=rest)
+        if word == "serve":
+            return Start("serve", not serves_files(component, contract), rest)
+        return execute(component, argv, environment)
+    told = environment.get("QUARTET_MODE")
+    if told is not None and told not in MODES:
+        raise SettingsError(f"QUARTET_MODE is {told!r}, wanted one of {names(MODES)}.")
+    if contract.processing_job_config.exists():
+        serving = told == "serve" or (told is None and serves_files(component, contract))
+        return Start("serve" if serving else "train", over_http=False, arguments=tuple(argv))
+    if contract.hyperparameters.exists():
+        return Start("train", over_http=False, arguments=tuple(argv))
+    return None
+
+
+def serves_files(component: Component, contract: Contract) -> bool:
+    """Whether the inputs that are there are those that serve reads, so that this is a job and not a server."""
+    if component.serve is None:
+        return False
+    return set(component.serve_ports.inputs) <= set(contract.processing_inputs())
+
+
+def execute(component: Component, argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Become the program that the arguments name.
+
+    Raises:
+        SettingsError: there is no such program.
+    """
+    program = shutil.which(argv[0])
+    if program is None:
+        raise SettingsError(
+            f"{component.name} knows no command {argv[0]!r}, wanted train, serve, schema or --help."
+            f"{did_you_mean(argv[0], [*MODES, 'schema', '--help'])}"
+        )
+    os.execve(program, list(argv), dict(environment))
+
+
+def serve_http(component: Component, contract: Contract, environment: Mapping[str, str], start: Start) -> int:
+    """Answer HTTP until told to stop."""
+    if start.arguments:
+        raise SettingsError(f"serve over HTTP takes no arguments, found {names(start.arguments)}. Set the environment.")
+    if not contract.model.is_dir():
+        raise SettingsError(
+            f"{contract.model} does not exist, so there is nothing to serve. Mount the folder with the artefact there."
+        )
+    from shared import server
+
+    return server.run(component, contract, environment)
+
+
+def run_job(
+    component: Component, contract: Contract, environment: Mapping[str, str], start: Start, log: logging.Logger
+) -> int:
+    """Run a mode over files, all its outputs or none."""
+    work = component.train if start.mode == "train" else component.serve
+    if work is None:
+        raise SettingsError(f"{component.name} serves over HTTP only: run it with `serve` and no processing job.")
+    inputs = job_inputs(component, start.mode, contract)
+    job: Job[Any] = Job(
+        component=component.name,
+        mode=start.mode,
+        settings=gathered(component.settings, contract, environment, start.arguments, inputs.get("settings")),
+        inputs=inputs,
+        outputs=output_folders(component, start.mode, contract),
+        hosts=contract.hosts(),
+        log=log,
+    )
+    for name in component.ports(start.mode).inputs:
+        job.input(name)
+    with job.staged():
+        work(job)
+    contract.write_message(job.message or "Completed.")
+    log.info(job.message or "completed")
+    return EXIT_OK
+
+
+def job_inputs(component: Component, mode: Mode, contract: Contract) -> dict[str, Path]:
+    """Inputs of a processing job, channels of a training job; on a laptop, whatever folders exist.
+
+    Raises:
+        SettingsError: nothing is mounted at all.
+    """
+    if contract.processing_job_config.exists():
+        return contract.processing_inputs()
+    if contract.hyperparameters.exists() or contract.input_data_config.exists():
+        return contract.channels()
+    found = {**contract.channels(), **contract.processing_inputs()}
+    if not found:
+        wanted = component.ports(mode).inputs
+        raise SettingsError(
+            f"nothing is mounted: {contract.root} has no input. Mount {names(wanted)} at "
+            f"{OPT_ML}/processing/input/<name>, or run `--help` for an example."
+        )
+    return found
+
+
+def usage(component: Component) -> str:
+    """What `--help` prints."""
+    train, serve = component.train_ports, component.serve_ports
+    lines = [
+        f"quartet {component.name}: {component.summary}",
+        "",
+        f"  train   reads {_listed(train.inputs, train.optional_inputs)}; "
+        f"writes {_listed(train.outputs, train.optional_outputs)}",
+        f"  serve   reads {_listed(serve.inputs, serve.optional_inputs)}; "
+        f"writes {_listed(serve.outputs, serve.optional_outputs) or 'HTTP answers'}",
+        "  serve   without a processing job: HTTP on port 8080 (/ping, /invocations, /execution-parameters)",
+        "  schema  prints the settings as JSON Schema",
+        "",
+        "Inputs lie in /opt/ml/processing/input/<name> (a training job: /opt/ml/input/data/<channel>),",
+        "outputs go to /opt/ml/processing/output/<name>. SAGEMAKER_BASE_DIR replaces /opt/ml.",
+        "",
+        "Example:",
+        f"  docker run --rm -v $PWD/in:/opt/ml/processing/input -v $PWD/out:/opt/ml/processing/output "
+        f"quartet/{component.name} train{_example_setting(component)}",
+        "",
+        "Settings (--name value, QUARTET_<NAME>, hyperparameters, or a settings file):",
+    ]
+    lines += [f"  {name:<22} {field.description or ''}" for name, field in component.settings.model_fields.items()]
+    return "\n".join(lines)
+
+
+def _listed(required: Sequence[str], optional: Sequence[str]) -> str:
+    return " ".join([*required, *(f"[{name}]" for name in optional)])
+
+
+def _example_setting(component: Component) -> str:
+    return " --target late" if "target" in component.settings.model_fields else ""

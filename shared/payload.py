@@ -1,0 +1,211 @@
+"""Bodies of HTTP requests to tables, and tables to bodies: CSV, JSON, JSON lines and Parquet."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from shared.errors import names
+from shared.schema import Schema
+from shared.tables import HEADERLESS, conformed
+
+CSV: Final = "text/csv"
+JSON: Final = "application/json"
+JSON_LINES: Final = "application/jsonlines"
+PARQUET: Final = "application/x-parquet"
+SYNONYMS: Final = {
+    "application/x-jsonlines": JSON_LINES,
+    "application/x-ndjson": JSON_LINES,
+    "application/vnd.apache.parquet": PARQUET,
+    "text/plain": CSV,
+}
+TYPES: Final = (CSV, JSON, JSON_LINES, PARQUET)
+
+
+class RefusedRequest(Exception):
+    """A request that gets an error status and one sentence."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class MediaType:
+    """A media type and its parameters: `text/csv; header=present`."""
+
+    name: str
+    parameters: Mapping[str, str]
+
+    @property
+    def has_header(self) -> bool:
+        """Whether a CSV body says that its first line names the columns (RFC 4180, section 3)."""
+        return self.parameters.get("header", "absent").lower() in ("present", "true")
+
+
+def media_type(value: str | None) -> MediaType:
+    """The parsed `Content-Type`.
+
+    Raises:
+        RefusedRequest: 415, none of the types that are read.
+    """
+    name, _, rest = (value or CSV).partition(";")
+    name = SYNONYMS.get(name.strip().lower(), name.strip().lower())
+    if name not in TYPES:
+        raise RefusedRequest(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type {name!r} is not read, wanted one of {names(TYPES)}."
+        )
+    pairs = (item.partition("=") for item in rest.split(";") if "=" in item)
+    return MediaType(name, {key.strip().lower(): text.strip().strip('"') for key, _, text in pairs})
+
+
+def accepted_type(accept: str | None, default: str) -> str:
+    """The media type to answer in.
+
+    Raises:
+        RefusedRequest: 406, none of the wanted types can be written.
+    """
+    wanted = [item.partition(";")[0].strip().lower() for item in (accept or "*/*").split(",")]
+    for name in wanted:
+        if name in ("*/*", ""):
+            return default
+        known = SYNONYMS.get(name, name)
+        if known in TYPES:
+            return known
+        if name.endswith("/*"):
+            match = next((known for known in (default, *TYPES) if known.startswith(name[:-1])), None)
+            if match:
+                return match
+    raise RefusedRequest(
+        HTTPStatus.NOT_ACCEPTABLE, f"Accept {accept!r} cannot be answered, wanted one of {names(TYPES)}."
+    )
+
+
+def table_of(body: bytes, kind: MediaType, schema: Schema) -> pl.DataFrame:
+    """The rows of a request with the schema's types; ids only when they were sent.
+
+    Raises:
+        RefusedRequest: 400, the body cannot be read, a column is missing, or a value is not of its column's type.
+    """
+    try:
+        raw = _raw_table(body, kind, schema)
+    except PolarsError as error:
+        raise _bad(f"the body cannot be read as {kind.name}: {str(error).splitlines()[0]}.") from None
+    sent = [name for name in schema.names if name in raw.columns]
+    missing = [name for name in schema.features if name not in sent]
+    if missing:
+        raise _bad(f"the rows lack {names(missing)}; they have {names(raw.columns)}.")
+    table, reasons = conformed(raw.select(sent), schema.select(sent))
+    wrong = reasons.is_not_null()
+    if wrong.any():
+        row = int(wrong.arg_max() or 0)
+        raise _bad(f"row {row + 1}: {reasons[row]}.")
+    return table
+
+
+def _raw_table(body: bytes, kind: MediaType, schema: Schema) -> pl.DataFrame:
+    if kind.name == PARQUET:
+        return pl.read_parquet(io.BytesIO(body))
+    if kind.name == CSV:
+        return _csv_table(body, kind, schema)
+    rows = _json_rows(body, kind)
+    named = [_named_row(row, position, schema) for position, row in enumerate(rows, start=1)]
+    columns = [name for name in schema.names if any(name in row for row in named)]
+    # Text first, so that "1", 1 and 1.0 in one column are judged by the schema and not by the first row.
+    return pl.DataFrame(
+        {name: [_cell(row.get(name)) for row in named] for name in columns}, schema=dict.fromkeys(columns, pl.String)
+    )
+
+
+def _cell(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+def _json_rows(body: bytes, kind: MediaType) -> list[Any]:
+    try:
+        if kind.name == JSON_LINES:
+            return [json.loads(line) for line in body.decode().splitlines() if line.strip()]
+        value = json.loads(body)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise _bad(f"the body is no {kind.name}: {error}.") from None
+    if isinstance(value, dict) and "instances" in value:
+        value = value["instances"]
+    return value if isinstance(value, list) and not _is_row(value) else [value]
+
+
+def _is_row(value: list[Any]) -> bool:
+    """Whether a JSON array is one row of cells, not a list of rows."""
+    return bool(value) and not isinstance(value[0], (list, dict))
+
+
+def _named_row(row: Any, position: int, schema: Schema) -> Mapping[str, Any]:
+    if isinstance(row, dict) and "features" in row and isinstance(row["features"], list):
+        row = row["features"]
+    if isinstance(row, dict):
+        return row
+    if isinstance(row, list):
+        return dict(zip(_positional_names(len(row), schema, f"row {position}"), row, strict=True))
+    raise _bad(f"row {position} is {row!r}, wanted an object of named values or an array.")
+
+
+def _positional_names(width: int, schema: Schema, where: str) -> tuple[str, ...]:
+    """Which columns a row without names holds: the features, or the ids and then the features."""
+    known = schema.without_target()
+    choices = {len(known.features): known.features, len(known.ids) + len(known.features): (*known.ids, *known.features)}
+    if width not in choices:
+        widths = " or ".join(str(count) for count in sorted(choices))
+        raise _bad(f"{where} has {width} values, wanted {widths}: {names((*known.ids, *known.features))}.")
+    return choices[width]
+
+
+def _csv_table(body: bytes, kind: MediaType, schema: Schema) -> pl.DataFrame:
+    missing = list(HEADERLESS.missing)
+    body = without_blank_lines(body)
+    if kind.has_header:
+        return pl.read_csv(body, infer_schema=False, null_values=missing)
+    first = body.split(b"\n", 1)[0]
+    peek = pl.read_csv(first or b"\n", has_header=False, infer_schema=False)
+    columns = _positional_names(peek.width, schema, "line 1")
+    if peek.height and peek.row(0) == columns:
+        raise _bad(
+            "line 1 is a header line where none was said. "
+            "Leave it out, or send Content-Type 'text/csv; header=present'."
+        )
+    return pl.read_csv(body, has_header=False, schema=dict.fromkeys(columns, pl.String), null_values=missing)
+
+
+def without_blank_lines(body: bytes) -> bytes:
+    """CSV without the blank lines that Batch Transform and SDKs add. Quoted cells may hold such lines and are left."""
+    body = body.strip(b"\r\n") + b"\n"
+    if b'"' in body or (b"\n\n" not in body and b"\n\r\n" not in body):
+        return body
+    return re.sub(rb"(\r?\n)+", b"\n", body)
+
+
+def body_of(answer: pl.DataFrame | dict[str, Any], kind: str, *, header: bool = False) -> bytes:
+    """An answer as a body: CSV without a header unless asked for, one line a row, always ended by a newline."""
+    if isinstance(answer, dict):
+        return (json.dumps(answer, allow_nan=False) + "\n").encode()
+    if kind == CSV:
+        return answer.write_csv(include_header=header).encode()
+    if kind == JSON_LINES:
+        return answer.write_ndjson().encode()
+    if kind == PARQUET:
+        stream = io.BytesIO()
+        answer.write_parquet(stream)
+        return stream.getvalue()
+    return (json.dumps({"predictions": answer.to_dicts()}, allow_nan=False, default=str) + "\n").encode()
+
+
+def _bad(text: str) -> RefusedRequest:
+    return RefusedRequest(HTTPStatus.BAD_REQUEST, text)

@@ -1,0 +1,231 @@
+"""HTTP as SageMaker speaks it: `/ping`, `/invocations` and `/execution-parameters` on port 8080.
+
+Flask under gunicorn, threads in a few worker processes, no proxy in front. Each worker loads the artefact in the
+background, so `/ping` answers 503 at once while it loads; an artefact that cannot be loaded ends the process, because
+a transform job waits half an hour for a container that stays sick.
+
+Source: "Use Your Own Inference Code with Hosting Services" and "… with Batch Transform", SageMaker Developer Guide.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import Flask, Response, request
+from gunicorn.app.base import BaseApplication
+
+from shared import payload
+from shared.component import Component, Predictor
+from shared.contract import Contract
+from shared.errors import EXIT_DATA, SettingsError
+from shared.payload import RefusedRequest
+
+if TYPE_CHECKING:
+    from gunicorn.workers.base import Worker
+
+log = logging.getLogger("server")
+
+LOADING_SECONDS: Final = 240
+"""How long a request waits for its worker's artefact: SageMaker's limit for a container to become healthy."""
+GRACEFUL_SECONDS: Final = 25
+"""Time to end requests in flight after SIGTERM: SageMaker kills after 30 s."""
+BOOT_ERROR: Final = EXIT_DATA
+"""gunicorn ends itself, with this code, when a worker exits with it (WORKER_BOOT_ERROR): it is our code for data."""
+PAYLOAD_MB: Final = 6
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How the server runs, from SageMaker's variables."""
+
+    port: int
+    workers: int
+    threads: int
+    timeout_s: int
+    payload_mb: int
+    batch: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Serving:
+        """Read the variables that AWS's own servers honour.
+
+        Raises:
+            SettingsError: one of them is no whole number in its range.
+        """
+        batch = environment.get("SAGEMAKER_BATCH", "").lower() == "true"
+        return cls(
+            port=_whole(environment, "SAGEMAKER_BIND_TO_PORT", 8080, 1, 65_535),
+            workers=_whole(environment, "SAGEMAKER_MODEL_SERVER_WORKERS", processors(), 1, 256),
+            threads=4,
+            timeout_s=_whole(environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT", 3600 if batch else 60, 1, 86_400),
+            payload_mb=_whole(environment, "SAGEMAKER_MAX_PAYLOAD_IN_MB", PAYLOAD_MB, 0, 100),
+            batch=batch,
+        )
+
+    def execution_parameters(self) -> dict[str, int | str]:
+        """The answer to `/execution-parameters`: concurrency times payload stays within SageMaker's 100 MB."""
+        payload_mb = self.payload_mb or PAYLOAD_MB
+        return {
+            "MaxConcurrentTransforms": max(1, min(self.workers, 100 // payload_mb)),
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": payload_mb,
+        }
+
+
+def processors() -> int:
+    """Processors this process may use, which in a container can be fewer than the host has."""
+    return len(os.sched_getaffinity(0))
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isdigit() or not low <= int(text) <= high:
+        raise SettingsError(f"{name} is {text!r}, wanted a whole number from {low} to {high}.")
+    return int(text)
+
+
+class Holder:
+    """The artefact of one worker process: being loaded, or ready."""
+
+    def __init__(self, component: Component, contract: Contract, environment: Mapping[str, str]) -> None:
+        self._component = component
+        self._contract = contract
+        self._environment = environment
+        self._ready = threading.Event()
+        self._predictor: Predictor | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be answered now."""
+        return self._ready.is_set()
+
+    def load(self) -> None:
+        """Load the artefact. Raises what the component's `load` raises."""
+        self._predictor = self._component.load(self._contract.model, self._environment)
+        self._ready.set()
+
+    def predictor(self) -> Predictor:
+        """The loaded artefact, waiting for it if it is still being loaded.
+
+        Raises:
+            RefusedRequest: 503, it took too long.
+        """
+        self._ready.wait(LOADING_SECONDS)
+        if self._predictor is None:
+            raise RefusedRequest(HTTPStatus.SERVICE_UNAVAILABLE, "the artefact is still being loaded.")
+        return self._predictor
+
+
+def application(holder: Holder, serving: Serving) -> Flask:
+    """The WSGI application of one component."""
+    app = Flask("quartet")
+
+    @app.get("/ping")
+    def ping() -> Response:
+        return Response(status=HTTPStatus.OK if holder.ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @app.get("/execution-parameters")
+    def execution_parameters() -> dict[str, int | str]:
+        return serving.execution_parameters()
+
+    @app.post("/invocations")
+    def invocations() -> Response:
+        body = request.get_data(cache=False)
+        if not body.strip():
+            return Response(status=HTTPStatus.NO_CONTENT)
+        kind = payload.media_type(request.content_type)
+        accept = request.headers.get("Accept") or os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT")
+        wanted = payload.accepted_type(accept, kind.name)
+        predictor = holder.predictor()
+        answer = predictor.answer(payload.table_of(body, kind, predictor.schema))
+        content_type = payload.JSON if isinstance(answer, dict) else wanted
+        response = Response(payload.body_of(answer, wanted, header=kind.has_header), content_type=content_type)
+        return echoed(response)
+
+    @app.errorhandler(RefusedRequest)
+    def refused(error: RefusedRequest) -> Response:
+        return Response(f"{error}\n", status=error.status, content_type="text/plain; charset=utf-8")
+
+    @app.errorhandler(Exception)
+    def broken(error: Exception) -> Response | Any:
+        from werkzeug.exceptions import HTTPException
+
+        if isinstance(error, HTTPException):
+            return error
+        log.exception("the request could not be answered")
+        text = f"internal error: {type(error).__name__}\n"
+        return Response(text, status=HTTPStatus.INTERNAL_SERVER_ERROR, content_type="text/plain; charset=utf-8")
+
+    return app
+
+
+def echoed(response: Response) -> Response:
+    """The response with the caller's custom attributes, which SageMaker hands back to it."""
+    name = "X-Amzn-SageMaker-Custom-Attributes"
+    if name in request.headers:
+        response.headers[name] = request.headers[name]
+    return response
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn around one application."""
+
+    def __init__(self, holder: Holder, serving: Serving, contract: Contract) -> None:
+        self._holder = holder
+        self._serving = serving
+        self._contract = contract
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn: threads, because a long request must not keep `/ping` from its 2 seconds."""
+        settings = {
+            "bind": f"0.0.0.0:{self._serving.port}",
+            "workers": self._serving.workers,
+            "worker_class": "gthread",
+            "threads": self._serving.threads,
+            "timeout": self._serving.timeout_s,
+            "graceful_timeout": GRACEFUL_SECONDS,
+            "keepalive": 60,
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
+            "post_worker_init": self.load_in_background,
+            "loglevel": "warning",
+            "accesslog": None,
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The WSGI application."""
+        return application(self._holder, self._serving)
+
+    def load_in_background(self, _worker: Worker) -> None:
+        """Start loading in a thread of the worker, which answers `/ping` meanwhile."""
+        threading.Thread(target=self._load_or_die, name="load", daemon=True).start()
+
+    def _load_or_die(self) -> None:
+        try:
+            self._holder.load()
+        except Exception as error:
+            log.error("%s", error)
+            try:
+                self._contract.write_failure(str(error))
+            finally:
+                os._exit(BOOT_ERROR)
+
+
+def run(component: Component, contract: Contract, environment: Mapping[str, str]) -> int:
+    """Serve until told to stop; the exit code."""
+    # Each worker predicts in one thread: two OpenMP threads on two busy cores are slower than one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    serving = Serving.from_environment(environment)
+    try:
+        Server(Holder(component, contract, environment), serving, contract).run()
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0

@@ -1,0 +1,336 @@
+"""Tables on disk, streamed in batches: CSV with or without a header, Parquet, JSON lines, text also gzipped.
+
+Rows keep their order: files in the order of their names, rows as they stand. Memory is bounded by the batch, not by
+the data. CSV cells are read as text and then made what the schema says, so that a wrong cell is named by file, row,
+column and value instead of by a parser's offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from shared.errors import DataError, names
+from shared.files import replacing
+from shared.schema import Column, Schema, polars_type, schema_type
+
+T = TypeVar("T")
+BATCH_ROWS: Final = 65_536
+FORMATS: Final = {
+    ".csv": "csv",
+    ".out": "csv",  # Batch Transform calls the answer to x.csv x.csv.out
+    ".parquet": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+Format = Literal["csv", "parquet", "jsonl"]
+
+
+@dataclass(frozen=True)
+class Csv:
+    """How CSV files are written: with a header line or not, what separates cells, and which cells mean "missing"."""
+
+    header: bool = True
+    separator: str = ","
+    missing: tuple[str, ...] = ("", "NA", "NaN", "nan", "null", "NULL")
+
+
+HEADERLESS: Final = Csv(header=False)
+
+
+def files_in(folder: Path, what: str) -> tuple[Path, ...]:
+    """The data files below `folder`, sorted by name; hidden files and empty marker files are not data.
+
+    Raises:
+        DataError: there are none, or one has an ending that no reader knows, or the formats are mixed.
+    """
+    present = [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_hidden(path, folder)]
+    unknown = [path for path in present if format_of(path) is None]
+    if unknown:
+        raise DataError(
+            f"{what} holds {unknown[0].name!r}, which is none of {names(FORMATS)} (text also with .gz). "
+            "Keep only data files below the prefix."
+        )
+    if not present:
+        raise DataError(
+            f"{what} is empty: {folder} holds no .csv, .parquet or .jsonl file. "
+            "Check the S3 prefix or the mounted folder."
+        )
+    if len({format_of(path) for path in present}) > 1:
+        raise DataError(
+            f"{what} mixes formats: {names(path.name for path in present)}. Keep one format below the prefix."
+        )
+    return tuple(present)
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a file is no data by its name: dot files, and Spark's `_SUCCESS` and its like."""
+    return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that a file's name tells, or None."""
+    suffixes = path.suffixes[:-1] if path.suffix == ".gz" else path.suffixes
+    known = FORMATS.get(suffixes[-1]) if suffixes else None
+    return known  # type: ignore[return-value]  # the values of FORMATS are the literals
+
+
+def column_names(path: Path, csv: Csv = Csv()) -> tuple[str, ...]:
+    """Names of a file's columns; `column_1`, `column_2`, … for CSV without a header.
+
+    Raises:
+        DataError: the file is empty, cannot be read, or names a column twice.
+    """
+    frame = _guarded(path, lambda: _scan(path, csv).head(1).collect())
+    found = tuple(frame.columns)
+    if format_of(path) == "csv" and csv.header:
+        doubled = [name for name in found if "_duplicated_" in name]
+        if doubled:
+            raise DataError(
+                f"{path.name} names column {doubled[0].split('_duplicated_')[0]!r} twice. Rename one of them."
+            )
+    return found
+
+
+def inferred_schema(
+    files: Sequence[Path], *, ids: Sequence[str] = (), target: str | None = None, csv: Csv = Csv(), rows: int = 100_000
+) -> Schema:
+    """The schema of files whose columns nobody declared: CSV types from the first `rows` rows of the first file.
+
+    Raises:
+        DataError: a file cannot be read, holds no rows, or lacks an id or the target.
+    """
+    path = files[0]
+    named = column_names(path, csv)
+    if format_of(path) == "csv":
+        sample = _guarded(
+            path,
+            lambda: pl.read_csv(
+                path,
+                has_header=csv.header,
+                separator=csv.separator,
+                null_values=list(csv.missing),
+                infer_schema_length=rows,
+                n_rows=rows,
+                try_parse_dates=True,
+            ),
+        )
+    else:
+        sample = _guarded(path, lambda: _scan(path, csv).head(rows).collect())
+    if sample.is_empty():
+        raise DataError(f"{path.name} holds a header and no rows.")
+    columns = tuple(Column(name, schema_type(sample.schema[name])) for name in named)
+    schema = Schema(columns, tuple(ids), target)
+    for name in (*ids, *([target] if target else ())):
+        if name not in schema.names:
+            Schema((Column(name, "text"),)).check_names(schema.names, path.name)
+    return schema
+
+
+def raw_batches(
+    files: Sequence[Path], wanted: Sequence[str], csv: Csv = Csv(), rows: int = BATCH_ROWS
+) -> Iterator[pl.DataFrame]:
+    """Batches of the columns in `wanted`, in that order, as the files hold them (CSV cells are text).
+
+    CSV without a header has no names: the columns of the file are taken to be `wanted`, in order.
+
+    Raises:
+        DataError: a file cannot be read, lacks a column, has a header where none was said, or has more or fewer
+            columns.
+    """
+    for path in files:
+        _check_names(path, wanted, csv)
+        frame = _scan(path, csv, wanted).select(wanted)
+        if path.name.endswith(".out") and len(wanted) > 1:
+            # Batch Transform's AssembleWith=Line ends each answer with a newline of its own: blank lines, not rows.
+            frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+        yield from _guarded_batches(path, frame, rows)
+
+
+def batches(files: Sequence[Path], schema: Schema, csv: Csv = Csv(), rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
+    """Batches with exactly the schema's columns and types.
+
+    Raises:
+        DataError: as `raw_batches`, or a value is not of its column's type: the first such value is named.
+    """
+    start = 0
+    for batch in raw_batches(files, schema.names, csv, rows):
+        table, reasons = conformed(batch, schema)
+        wrong = reasons.is_not_null().arg_max()
+        if wrong is not None and reasons[wrong] is not None:
+            raise DataError(f"{_folder_name(files)}, row {start + wrong + 1}: {reasons[wrong]}.")
+        start += batch.height
+        yield table
+
+
+def read(files: Sequence[Path], schema: Schema, csv: Csv = Csv()) -> pl.DataFrame:
+    """The whole table with exactly the schema's columns and types. Raises as `batches`."""
+    return pl.concat([pl.DataFrame(schema=schema.dtypes()), *batches(files, schema, csv)])
+
+
+def conformed(batch: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, pl.Series]:
+    """The batch with the schema's types, and per row why it does not fit.
+
+    Returns:
+        The table, where a value that does not fit is missing and NaN is missing; and a series of text, shape (rows,),
+        null where the row is fine, otherwise `column 'x' is 'abc', wanted a number`.
+    """
+    table = batch.select(typed(batch.schema[column.name], column).alias(column.name) for column in schema.columns)
+    problems = []
+    for column in schema.columns:
+        before, after = batch[column.name], table[column.name]
+        if before.dtype == after.dtype and not after.dtype.is_float():
+            continue
+        wrong = before.is_not_null() & after.is_null()
+        if before.dtype.is_float():
+            wrong &= before.is_not_nan()
+        if before.dtype == pl.String and after.dtype.is_float():
+            wrong &= ~before.str.to_lowercase().is_in(["nan"])
+        if after.dtype.is_float():
+            wrong |= after.is_infinite().fill_null(value=False)
+        if wrong.any():
+            shown = before.cast(pl.String).str.slice(0, 40)
+            article = "an" if column.type == "integer" else "a finite" if column.type == "number" else ""
+            wanted = f"{article} {column.type}".strip()
+            problems.append(
+                pl.select(
+                    pl.when(wrong).then(pl.lit(f"column {column.name!r} is '") + shown + pl.lit(f"', wanted {wanted}"))
+                ).to_series()
+            )
+    if not problems:
+        return table, pl.Series("reason", [None] * batch.height, dtype=pl.String)
+    return table, pl.select(pl.coalesce(problems).alias("reason")).to_series()
+
+
+def typed(found: pl.DataType, column: Column) -> pl.Expr:
+    """The expression that makes a column what the schema says; what does not fit becomes missing."""
+    value, wanted = pl.col(column.name), polars_type(column.type)
+    if found == pl.String and column.type != "text":
+        return _from_text(value.str.strip_chars(), column)
+    if column.type == "number":
+        return value.cast(pl.Float64, strict=False).fill_nan(None)
+    if column.type == "integer" and found.is_float():
+        return pl.when(value == value.round()).then(value).cast(pl.Int64, strict=False)
+    return value.cast(wanted, strict=False)
+
+
+def _from_text(text: pl.Expr, column: Column) -> pl.Expr:
+    match column.type:
+        case "number":
+            return text.cast(pl.Float64, strict=False).fill_nan(None)
+        case "integer":
+            number = text.cast(pl.Float64, strict=False)
+            integral = pl.when(number == number.round()).then(number).cast(pl.Int64, strict=False)
+            return pl.coalesce(text.cast(pl.Int64, strict=False), integral)
+        case "boolean":
+            return text.str.to_lowercase().replace_strict(
+                {"true": True, "1": True, "false": False, "0": False}, default=None, return_dtype=pl.Boolean
+            )
+        case "date":
+            return text.str.to_date("%Y-%m-%d", strict=False)
+        case _:
+            plain = text.str.replace(r"(Z|\+00:00)$", "").str.replace("T", " ")
+            return pl.coalesce(
+                plain.str.to_datetime(form, strict=False, time_unit="us")
+                for form in ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+            )
+
+
+def write_csv(path: Path, tables: Iterable[pl.DataFrame], *, header: bool) -> int:
+    """Write batches as one CSV file, atomically; how many rows were written."""
+    count, first = 0, True
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        for table in tables:
+            table.write_csv(stream, include_header=header and first)
+            count, first = count + table.height, False
+    return count
+
+
+def write_parquet(path: Path, tables: Iterable[pl.DataFrame], schema: dict[str, Any]) -> int:
+    """Write batches as one Parquet file, atomically and without holding them all; how many rows were written."""
+    from polars.io.plugins import register_io_source
+
+    count = 0
+
+    def source(*_: object) -> Iterator[pl.DataFrame]:
+        nonlocal count
+        for table in tables:
+            count += table.height
+            yield table
+
+    with replacing(path) as temporary:
+        register_io_source(source, schema=schema).sink_parquet(temporary, compression="zstd", statistics=True)
+    return count
+
+
+def _scan(path: Path, csv: Csv, named: Sequence[str] | None = None) -> pl.LazyFrame:
+    """The file as a lazy table; CSV cells as text, headerless columns called `named`."""
+    match format_of(path):
+        case "parquet":
+            return pl.scan_parquet(path, glob=False)
+        case "jsonl":
+            return pl.scan_ndjson(path, infer_schema_length=None)
+        case _:
+            schema = dict.fromkeys(named, pl.String) if named and not csv.header else None
+            return pl.scan_csv(
+                path,
+                has_header=csv.header,
+                separator=csv.separator,
+                null_values=list(csv.missing),
+                infer_schema=False,
+                schema=schema,
+                glob=False,
+            )
+
+
+def _check_names(path: Path, wanted: Sequence[str], csv: Csv) -> None:
+    found = column_names(path, csv)
+    if format_of(path) != "csv" or csv.header:
+        hint = ""
+        if format_of(path) == "csv" and not set(wanted) & set(found):
+            hint = " If its first line is data, say that there is no header."
+        try:
+            Schema(tuple(Column(name, "text") for name in wanted)).check_names(found, path.name)
+        except DataError as error:
+            raise DataError(f"{error}{hint}") from None
+        return
+    if len(found) != len(wanted):
+        raise DataError(f"{path.name} has {len(found)} columns, wanted {len(wanted)}: {names(wanted)}.")
+    first = _guarded(path, lambda: _scan(path, csv).head(1).collect()).row(0)
+    if tuple(first) == tuple(wanted):
+        raise DataError(f"{path.name} has a header line where none was said. Remove it, or say that there is a header.")
+
+
+def _folder_name(files: Sequence[Path]) -> str:
+    return files[0].name if len(files) == 1 else f"{files[0].parent.name}/ ({len(files)} files)"
+
+
+def _guarded(path: Path, action: Callable[[], T]) -> T:
+    """The action's result, its Polars errors told as errors in the data."""
+    try:
+        return action()
+    except (PolarsError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _guarded_batches(path: Path, frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    stream = _guarded(path, lambda: iter(frame.collect_batches(chunk_size=rows, maintain_order=True)))
+    while True:
+        batch = _guarded(path, lambda: next(stream, None))
+        if batch is None:
+            return
+        if batch.height:
+            yield batch
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if path.exists() and path.stat().st_size == 0:
+        return DataError(f"{path.name} is empty (0 bytes).")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    kind = {"csv": "CSV", "parquet": "Parquet", "jsonl": "JSON lines"}[format_of(path) or "csv"]
+    return DataError(f"{path.name} cannot be read as {kind}: {reason}. Check the file and the declared format.")

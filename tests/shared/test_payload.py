@@ -1,0 +1,116 @@
+"""Bodies of requests and answers."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import polars as pl
+import pytest
+
+from shared.payload import RefusedRequest, accepted_type, body_of, media_type, table_of
+from shared.schema import Column, Schema
+
+SCHEMA = Schema(
+    (Column("id", "text"), Column("x", "number"), Column("n", "integer"), Column("late", "integer")), ("id",), "late"
+)
+ROWS = [("a", 0.5, 1), ("b", None, 2)]
+
+
+def parquet(table: pl.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    table.write_parquet(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/csv", b"a,0.5,1\nb,,2\n"),
+        ("text/csv; charset=utf-8", b"a,0.5,1\r\nb,,2"),
+        ("TEXT/CSV;header=absent", b"a,0.5,1\nb,,2\n\n"),
+        ("text/csv; header=present", b"n,id,x\n1,a,0.5\n2,b,\n"),
+        ("application/json", b'{"instances": [{"id": "a", "x": 0.5, "n": 1}, {"id": "b", "x": null, "n": 2}]}'),
+        ("application/json", b'[["a", 0.5, 1], ["b", null, 2]]'),
+        ("application/json", b'[{"n": 1, "x": 0.5, "id": "a"}, {"n": 2.0, "x": null, "id": "b"}]'),
+        ("application/json", b'{"instances": [{"features": ["a", 0.5, 1]}, {"features": ["b", null, 2]}]}'),
+        ("application/jsonlines", b'{"id": "a", "x": 0.5, "n": 1}\n{"id": "b", "n": 2, "x": null}\n'),
+        ("application/x-parquet", parquet(pl.DataFrame(ROWS, schema=["id", "x", "n"], orient="row"))),
+    ],
+)
+def test_every_form_of_the_same_rows_is_the_same_table(kind: str, body: bytes) -> None:
+    table = table_of(body, media_type(kind), SCHEMA)
+
+    assert table.select("id", "x", "n").rows() == ROWS
+
+
+def test_ids_may_be_left_out() -> None:
+    assert table_of(b"0.5,1\n", media_type(None), SCHEMA).columns == ["x", "n"]
+
+
+@pytest.mark.parametrize("body", [b"0.5,1", b"0.5,1\n", b"0.5,1\r\n", b"0.5,1\n\n"])
+def test_one_record_is_one_row_however_its_line_ends(body: bytes) -> None:
+    assert table_of(body, media_type("text/csv"), SCHEMA).height == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("text/csv", b"1,2,3,4,5\n", "line 1 has 5 values, wanted 2 or 3: 'id', 'x', 'n'"),
+        ("text/csv", b"x,n\n1,2\n", "header line where none was said"),
+        ("text/csv", b"0.5,one\n", "row 1: column 'n' is 'one', wanted an integer"),
+        ("text/csv", b"0.5,1\n0.5\n0.5,1,2\n", "cannot be read"),
+        ("text/csv; header=present", b"x,m\n1,2\n", "the rows lack 'n'; they have 'x', 'm'"),
+        ("application/json", b'{"x": 1}', "the rows lack 'n'"),
+        ("application/json", b"{", "is no application/json"),
+        ("application/json", b'"text"', "wanted an object"),
+        ("application/json", b"[[1]]", "row 1 has 1 values"),
+        ("application/json", b'[{"x": [1], "n": 1}]', "column 'x' is '[1]'"),
+        ("application/jsonlines", b"\xff", "is no application/jsonlines"),
+        ("application/x-parquet", b"PAR", "cannot be read"),
+    ],
+)
+def test_a_body_that_does_not_fit_is_told_in_one_sentence(kind: str, body: bytes, said: str) -> None:
+    with pytest.raises(RefusedRequest) as caught:
+        table_of(body, media_type(kind), SCHEMA)
+
+    assert said in str(caught.value)
+    assert caught.value.status == 400
+
+
+def test_an_unknown_content_type_is_415() -> None:
+    with pytest.raises(RefusedRequest, match="'text/libsvm' is not read") as caught:
+        media_type("text/libsvm")
+    assert caught.value.status == 415
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        (None, "text/csv"),
+        ("*/*", "text/csv"),
+        ("application/json", "application/json"),
+        ("text/html, application/json;q=0.9", "application/json"),
+        ("application/*", "application/json"),
+        ("application/x-ndjson", "application/jsonlines"),
+    ],
+)
+def test_the_answer_has_a_type_that_was_asked_for(accept: str | None, wanted: str) -> None:
+    assert accepted_type(accept, "text/csv") == wanted
+
+
+def test_an_answer_in_no_known_type_is_406() -> None:
+    with pytest.raises(RefusedRequest) as caught:
+        accepted_type("image/png", "text/csv")
+    assert caught.value.status == 406
+
+
+@pytest.mark.parametrize("rows", [1, 2, 1000])
+def test_a_csv_answer_has_one_line_a_row_and_ends_with_a_newline(rows: int) -> None:
+    body = body_of(pl.DataFrame({"score": [0.5] * rows}), "text/csv")
+
+    assert body == b"0.5\n" * rows
+
+
+def test_a_json_answer_is_strict_json() -> None:
+    assert json.loads(body_of(pl.DataFrame({"score": [0.5]}), "application/json")) == {"predictions": [{"score": 0.5}]}

@@ -1,0 +1,188 @@
+"""The HTTP contract, in process and as a real server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+
+from shared.component import Component
+from shared.contract import Contract
+from shared.entrypoint import run
+from shared.errors import SettingsError
+from shared.server import Holder, Serving, application
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def root(mean: Component, data: Path) -> Path:
+    """A root folder whose model is the mean 2."""
+    assert run(mean, ["train"], {"SAGEMAKER_BASE_DIR": str(data)}) == 0
+    shutil.copytree(data / "processing/output/state", data / "model")
+    shutil.rmtree(data / "processing")
+    return data
+
+
+@pytest.fixture
+def client(mean: Component, root: Path) -> FlaskClient:
+    holder = Holder(mean, Contract(root), {})
+    holder.load()
+    return application(holder, Serving.from_environment({})).test_client()
+
+
+def test_ping_is_503_while_loading_and_then_200_with_an_empty_body(mean: Component, root: Path) -> None:
+    holder = Holder(mean, Contract(root), {})
+    client = application(holder, Serving.from_environment({})).test_client()
+
+    assert client.get("/ping").status_code == 503
+    holder.load()
+    answer = client.get("/ping")
+
+    assert (answer.status_code, answer.data) == (200, b"")
+
+
+def test_n_rows_in_are_n_rows_out_with_their_ids(client: FlaskClient) -> None:
+    answer = client.post("/invocations", data=b"a,1\nb,5\n", content_type="text/csv; charset=utf-8")
+
+    assert answer.data == b"a,-1.0\nb,3.0\n"
+    assert answer.content_type == "text/csv"
+
+
+def test_a_header_that_was_announced_is_answered_with_a_header(client: FlaskClient) -> None:
+    answer = client.post("/invocations", data=b"x\n1\n", content_type="text/csv; header=present")
+
+    assert answer.data == b"distance\n-1.0\n"
+
+
+def test_another_type_may_be_asked_for(client: FlaskClient) -> None:
+    answer = client.post("/invocations", data=b"1\n", content_type="text/csv", headers={"Accept": "application/json"})
+
+    assert answer.json == {"predictions": [{"distance": -1.0}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", {"Content-Type": "text/csv"}, 204),
+        (b"1,2,3\n", {"Content-Type": "text/csv"}, 400),
+        (b"1\n", {"Content-Type": "image/png"}, 415),
+        (b"1\n", {"Content-Type": "text/csv", "Accept": "image/png"}, 406),
+        (b"13\n", {"Content-Type": "text/csv"}, 500),
+    ],
+)
+def test_each_refusal_has_its_status(client: FlaskClient, body: bytes, headers: dict[str, str], status: int) -> None:
+    answer = client.post("/invocations", data=body, headers=headers)
+
+    assert answer.status_code == status
+    assert b"Traceback" not in answer.data
+    assert b"a bug" not in answer.data
+
+
+def test_unknown_paths_are_404_and_wrong_methods_405(client: FlaskClient) -> None:
+    assert client.get("/nowhere").status_code == 404
+    assert client.get("/invocations").status_code == 405
+
+
+def test_custom_attributes_come_back(client: FlaskClient) -> None:
+    name = "X-Amzn-SageMaker-Custom-Attributes"
+
+    assert client.post("/invocations", data=b"1\n", headers={name: "trace=7"}).headers[name] == "trace=7"
+
+
+@pytest.mark.parametrize("payload_mb", ["0", "6", "50", "100"])
+def test_execution_parameters_are_whole_numbers_within_100_megabytes(payload_mb: str) -> None:
+    serving = Serving.from_environment(
+        {"SAGEMAKER_MAX_PAYLOAD_IN_MB": payload_mb, "SAGEMAKER_MODEL_SERVER_WORKERS": "64"}
+    )
+
+    found = serving.execution_parameters()
+
+    assert found["BatchStrategy"] == "MULTI_RECORD"
+    assert type(found["MaxPayloadInMB"]) is type(found["MaxConcurrentTransforms"]) is int
+    assert found["MaxPayloadInMB"] * found["MaxConcurrentTransforms"] <= 100
+
+
+@pytest.mark.parametrize("value", ["True", "true", "TRUE"])
+def test_batch_transform_is_recognised_however_it_is_spelt(value: str) -> None:
+    assert Serving.from_environment({"SAGEMAKER_BATCH": value}).timeout_s >= 600
+
+
+def test_a_variable_that_is_no_number_is_refused() -> None:
+    with pytest.raises(SettingsError, match="SAGEMAKER_BIND_TO_PORT is 'http', wanted a whole number"):
+        Serving.from_environment({"SAGEMAKER_BIND_TO_PORT": "http"})
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def started(root: Path, port: int) -> subprocess.Popen[bytes]:
+    code = "import sys; from shared.entrypoint import run; from conftest import MEAN; sys.exit(run(MEAN, ['serve']))"
+    environment = os.environ | {
+        "PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}",
+        "SAGEMAKER_BASE_DIR": str(root),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+@pytest.fixture
+def server(root: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    port = free_port()
+    process = started(root, port)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                if requests.get(f"{url}/ping", timeout=2).status_code == 200:
+                    break
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.05)
+        yield process, url
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def chunks() -> Iterator[bytes]:
+    yield b"a,1\n"
+    yield b"b,2\n"
+
+
+def test_a_real_server_answers_and_stops_cleanly(server: tuple[subprocess.Popen[bytes], str]) -> None:
+    process, url = server
+
+    answer = requests.post(f"{url}/invocations", data=chunks(), headers={"Content-Type": "text/csv"}, timeout=10)
+    process.send_signal(signal.SIGTERM)
+
+    assert answer.text == "a,-1.0\nb,0.0\n"
+    assert process.wait(30) == 0
+
+
+def test_a_broken_artefact_ends_the_process_with_its_sentence(root: Path) -> None:
+    (root / "model/state.json").write_text("{}")
+
+    process = started(root, free_port())
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 3
+    assert b"is not the one that was written" in output
+    assert "is not the one that was written" in (root / "output/failure").read_text()
