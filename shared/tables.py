@@ -17,7 +17,7 @@ from polars.exceptions import PolarsError
 
 from shared.errors import DataError, names
 from shared.files import replacing
-from shared.schema import Column, Schema, polars_type, schema_type
+from shared.schema import Column, Schema, Type, polars_type, schema_type
 
 T = TypeVar("T")
 BATCH_ROWS: Final = 65_536
@@ -98,38 +98,70 @@ def column_names(path: Path, csv: Csv = Csv()) -> tuple[str, ...]:
 
 
 def inferred_schema(
-    files: Sequence[Path], *, ids: Sequence[str] = (), target: str | None = None, csv: Csv = Csv(), rows: int = 100_000
+    files: Sequence[Path],
+    *,
+    ids: Sequence[str] = (),
+    target: str | None = None,
+    csv: Csv = Csv(),
+    rows: int = 1_000_000,
 ) -> Schema:
-    """The schema of files whose columns nobody declared: CSV types from the first `rows` rows of the first file.
+    """The schema of files whose columns nobody declared; the types of CSV cells from the first `rows` rows.
 
     Raises:
         DataError: a file cannot be read, holds no rows, or lacks an id or the target.
     """
     path = files[0]
     named = column_names(path, csv)
-    if format_of(path) == "csv":
-        sample = _guarded(
-            path,
-            lambda: pl.read_csv(
-                path,
-                has_header=csv.header,
-                separator=csv.separator,
-                null_values=list(csv.missing),
-                infer_schema_length=rows,
-                n_rows=rows,
-                try_parse_dates=True,
-            ),
-        )
-    else:
-        sample = _guarded(path, lambda: _scan(path, csv).head(rows).collect())
-    if sample.is_empty():
-        raise DataError(f"{path.name} holds a header and no rows.")
-    columns = tuple(Column(name, schema_type(sample.schema[name])) for name in named)
-    schema = Schema(columns, tuple(ids), target)
     for name in (*ids, *([target] if target else ())):
-        if name not in schema.names:
-            Schema((Column(name, "text"),)).check_names(schema.names, path.name)
-    return schema
+        Schema((Column(name, "text"),)).check_names(named, path.name)
+    if format_of(path) == "csv":
+        columns = _types_of_cells(raw_batches(files, named, csv), named, rows, path)
+    else:
+        found = _guarded(path, lambda: _scan(path, csv).collect_schema())
+        if next(raw_batches(files, named, csv), None) is None:
+            raise DataError(f"{path.name} holds no rows.")
+        columns = tuple(Column(name, schema_type(found[name])) for name in named)
+    return Schema(columns, tuple(ids), target)
+
+
+NARROWEST_FIRST: Final[tuple[Type, ...]] = ("integer", "number", "boolean", "date", "datetime", "text")
+WIDER: Final[dict[Type, Type]] = {"integer": "number", "date": "datetime"}
+"""The type that holds a type's values and more; what has none widens to text."""
+
+
+def _types_of_cells(tables: Iterator[pl.DataFrame], named: Sequence[str], limit: int, path: Path) -> tuple[Column, ...]:
+    """The narrowest type of each column that all its cells fit; a column without any cell is text."""
+    types: dict[str, Type] = {}
+    count = 0
+    for table in tables:
+        for name in named:
+            if table[name].null_count() < table.height:
+                types[name] = _fitting(table, name, types.get(name))
+        count += table.height
+        if count >= limit:
+            break
+    if not count:
+        raise DataError(f"{path.name} holds a header and no rows.")
+    return tuple(Column(name, types.get(name, "text")) for name in named)
+
+
+def _fitting(table: pl.DataFrame, name: str, known: Type | None) -> Type:
+    """The type for a column's cells in this table that also holds the cells seen before, which were `known`."""
+    if known is None:
+        return next(kind for kind in NARROWEST_FIRST if _fits(table, Column(name, kind)))
+    while not _fits(table, Column(name, known)):
+        known = WIDER.get(known, "text")
+    return known
+
+
+def _fits(table: pl.DataFrame, column: Column) -> bool:
+    """Whether every cell has the type; `1.0` is a number here and no integer, because a fraction may follow."""
+    if column.type == "text":
+        return True
+    cells = pl.col(column.name).str.strip_chars()
+    value = cells.cast(pl.Int64, strict=False) if column.type == "integer" else typed(pl.String(), column)
+    before, after = table.select(cells.null_count().alias("before"), value.null_count().alias("after")).row(0)
+    return bool(before == after)
 
 
 def raw_batches(

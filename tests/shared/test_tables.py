@@ -188,6 +188,24 @@ def test_types_are_inferred_from_the_values(tmp_path: Path) -> None:
     assert found.features == ("d", "n", "x")
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1"] * 70_000 + ["1.5"], "number"),
+        (["5"] * 70_000 + ["true"], "text"),
+        (["1", "true"], "boolean"),
+        (["2013-01-01"] * 70_000 + ["2013-01-01 10:00:00"], "datetime"),
+        (["NA"] * 70_000 + ["7"], "integer"),
+        (["NA", ""], "text"),
+        (["1.0", "2"], "number"),
+    ],
+)
+def test_a_type_widens_when_later_cells_want_it(tmp_path: Path, cells: list[str], kind: str) -> None:
+    path = stored(tmp_path, "t.csv", "other,c\n" + "".join(f"x,{cell}\n" for cell in cells))
+
+    assert inferred_schema([path]).column("c").type == kind
+
+
 def test_a_target_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lacks column 'late'"):
         inferred_schema([stored(tmp_path, "t.csv", "lat\n1\n")], target="late")
