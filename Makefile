@@ -1,0 +1,93 @@
+# Two commands matter: `make demo` and `make test`. Both set themselves up in $(VENV), from the lock files in requirements/.
+#
+#   PYTHON    the interpreter that makes the virtual environment
+#   VENV      where it lies; no spaces in this one (the checkout's own path may have some)
+#   UPGRADE   `make lock UPGRADE=1` moves every pin to its newest version
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# Wheels only, each with its hash: nothing runs at install time and nothing comes in unseen. Quiet, but for errors.
+PIP := "$(BIN)/python" -m pip --disable-pip-version-check install --quiet --quiet
+LOCKED := $(PIP) --require-hashes --only-binary :all:
+
+# A stamp is the proof that a set is installed: newer than its lock, or the set is installed again.
+RUNTIME := $(VENV)/.installed-runtime
+DEVELOPMENT := $(VENV)/.installed-development
+TORCH := $(VENV)/.installed-torch
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format lock torch clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(RUNTIME) ## Run the example: train on flights, score the later months, write the report
+	@$(BIN)/python -m pipelines run pipelines/flights/use-case.yaml --pipeline both
+
+test: lint ## Run the checks of lint, then all tests
+	@$(BIN)/python -m pytest
+
+lint: $(DEVELOPMENT) ## Check style, types and import rules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(DEVELOPMENT) ## Rewrite the code in the house's format
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+torch: $(TORCH) ## Add PyTorch's CPU build, which only the algorithm's torch framework needs
+
+clean: ## Remove the virtual environment and the tools' caches; the runs stay, in .quartet
+	if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find components shared pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- The virtual environment -------------------------------------------------------------------------------------------
+
+# Made anew when a lock changes, so that no package stays behind that no lock names; a folder without our stamp is not ours
+# to remove. The data package comes second: published as source only, it is built with the setuptools of the first set.
+$(RUNTIME): requirements/demo.txt requirements/flights.txt
+	@"$(PYTHON)" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  found=$$("$(PYTHON)" --version 2>/dev/null) || found="not found"; \
+	  echo "'$(PYTHON)' ($$found) cannot be used: Python 3.11 or later with its venv module is wanted." \
+	       "Name another with 'make PYTHON=python3.12', or install python3-venv." >&2; exit 1; }
+	@echo "Setting up $(VENV) from requirements/demo.txt: about a minute, this once." >&2
+	@if [ -e "$@" ]; then rm -rf "$(VENV)"; fi
+	@"$(PYTHON)" -m venv "$(VENV)"
+	@$(LOCKED) -r requirements/demo.txt
+	@$(PIP) --require-hashes --no-deps --no-build-isolation --use-pep517 -r requirements/flights.txt
+	@touch "$@"
+
+$(DEVELOPMENT): requirements/dev.txt $(RUNTIME)
+	@echo "Adding the development tools from requirements/dev.txt." >&2
+	@$(LOCKED) -r requirements/dev.txt
+	@touch "$@"
+
+$(TORCH): requirements/torch-cpu.txt components/algorithm/requirements/torch-cpu.txt $(RUNTIME)
+	@echo "Adding PyTorch's CPU build from requirements/torch-cpu.txt." >&2
+	@$(LOCKED) -r components/algorithm/requirements/torch-cpu.txt
+	@$(PIP) --only-binary :all: --no-deps -r requirements/torch-cpu.txt || { \
+	  echo "pip found no CPU build of torch for this Python: set PIP_EXTRA_INDEX_URL to PyTorch's CPU index," \
+	       "or PIP_FIND_LINKS to a folder with the wheel." >&2; exit 1; }
+	@touch "$@"
+
+# --- The lock files ----------------------------------------------------------------------------------------------------
+
+# One resolution for all: demo.txt first, and every other lock is held to its versions.
+COMPONENTS := processing/requirements/cpu algorithm/requirements/xgboost-cpu monitoring/requirements/cpu explainability/requirements/cpu
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+lock: $(RUNTIME) ## Regenerate the lock files from the .in files
+	@$(LOCKED) -r requirements/uv.txt
+	@$(LOCK) requirements/shared.in requirements/pipelines.in requirements/build.in $(COMPONENTS:%=components/%.in) -o requirements/demo.txt
+	@$(LOCK) requirements/dev.in -c requirements/demo.txt -o requirements/dev.txt
+	@$(LOCK) requirements/flights.in --no-deps -o requirements/flights.txt
+	@$(LOCK) requirements/uv.in -o requirements/uv.txt
+	@for set in $(COMPONENTS) algorithm/requirements/torch-cpu; do \
+	  $(LOCK) requirements/shared.in "components/$$set.in" -c requirements/demo.txt -o "components/$$set.txt" || exit 1; done

@@ -1,0 +1,68 @@
+"""What every test gets: a plain environment, and a skip with its reason where the machine lacks what the test needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+
+import hypothesis
+import pytest
+
+# No deadline: a busy machine's seconds say nothing. The same examples each time: a red run can be repeated.
+hypothesis.settings.register_profile("quartet", deadline=None, derandomize=True, database=None, print_blob=True)
+hypothesis.settings.load_profile("quartet")
+
+CARRIERS = ("AWS_", "QUARTET_", "SAGEMAKER_", "SM_")
+"""Prefixes of the environment variables by which a carrier speaks to a component."""
+
+
+@cache
+def has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+@cache
+def has_cuda() -> bool:
+    return shutil.which("nvidia-smi") is not None and _answers("nvidia-smi", "--list-gpus")
+
+
+@cache
+def has_docker() -> bool:
+    return shutil.which("docker") is not None and _answers("docker", "version", "--format", "{{.Server.Version}}")
+
+
+@cache
+def has_browser() -> bool:
+    return shutil.which("chromium") is not None
+
+
+NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "browser": (has_browser, "chromium is not installed"),
+    "cuda": (has_cuda, "no NVIDIA device answers"),
+    "docker": (has_docker, "no Docker engine answers"),
+    "torch": (has_torch, "torch is not installed: make torch"),
+}
+
+
+def pytest_configure() -> None:
+    """No variable of a carrier reaches a test, or a process that a test starts, unless the test sets it."""
+    for name in [name for name in os.environ if name.startswith(CARRIERS)]:
+        del os.environ[name]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose marker names something that this machine lacks."""
+    for marker, (present, reason) in NEEDS.items():
+        if item.get_closest_marker(marker) and not present():
+            pytest.skip(reason)
+
+
+def _answers(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
