@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
+from gunicorn.errors import HaltServer
 
 from shared import payload
 from shared.component import Component, Predictor
@@ -228,4 +229,7 @@ def run(component: Component, contract: Contract, environment: Mapping[str, str]
         Server(Holder(component, contract, environment), serving, contract).run()
     except SystemExit as done:
         return int(done.code or 0)
+    except HaltServer as halted:
+        # Two workers that fail in the same moment make gunicorn raise this once more while it ends itself.
+        return int(halted.exit_status)
     return 0

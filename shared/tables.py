@@ -81,14 +81,17 @@ def format_of(path: Path) -> Format | None:
 
 
 def column_names(path: Path, csv: Csv = Csv()) -> tuple[str, ...]:
-    """Names of a file's columns; `column_1`, `column_2`, … for CSV without a header.
+    """Names of a file's columns; `column_0`, `column_1`, … for CSV without a header.
 
     Raises:
         DataError: the file is empty, cannot be read, or names a column twice.
     """
     frame = _guarded(path, lambda: _scan(path, csv).head(1).collect())
     found = tuple(frame.columns)
-    if format_of(path) == "csv" and csv.header:
+    if format_of(path) == "csv" and not csv.header:
+        # Named here, because Polars counts them from 0 or from 1 by its version.
+        return tuple(f"column_{number}" for number in range(1, len(found) + 1))
+    if format_of(path) == "csv":
         doubled = [name for name in found if "_duplicated_" in name]
         if doubled:
             raise DataError(
