@@ -174,6 +174,12 @@ class Contract:
                 return Hosts(config.get("current_host") or everyone[0], everyone)
         return Hosts()
 
+    def clear_outcome(self) -> None:
+        """Forget how an earlier run in the same tree ended."""
+        for path in (self.failure, self.message):
+            if path.exists():
+                path.unlink()
+
     def write_failure(self, text: str) -> None:
         """Tell why the job failed: `failure` for training jobs, `message` for processing jobs.
 

@@ -183,6 +183,7 @@ def run_job(
     work = component.train if start.mode == "train" else component.serve
     if work is None:
         raise SettingsError(f"{component.name} serves over HTTP only: run it with `serve` and no processing job.")
+    contract.clear_outcome()
     inputs = job_inputs(component, start.mode, contract)
     job: Job[Any] = Job(
         component=component.name,

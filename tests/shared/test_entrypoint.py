@@ -162,6 +162,13 @@ def test_a_failure_has_its_code_its_sentence_and_no_output(
     assert not list((data / "processing/output").rglob(".staging*"))
 
 
+def test_a_success_leaves_no_failure_of_an_earlier_run(mean: Component, data: Path) -> None:
+    assert run(mean, ["train", "--shift", "-1"], env(data)) == 2
+    assert run(mean, ["train"], env(data)) == 0
+
+    assert not (data / "output/failure").exists()
+
+
 def test_a_failure_that_cannot_be_written_still_fails(mean: Component, data: Path) -> None:
     (data / "output").write_text("a file where a folder was wanted")
 

@@ -1,0 +1,1 @@
+"""Processing: learns how raw tables become features, and makes the same features of production data."""
