@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from shared.errors import ArtefactError, DataError, did_you_mean, names
@@ -100,8 +101,9 @@ class Schema:
             raise ArtefactError(f"a schema cannot be read: {error!r}.") from None
 
 
-def polars_type(name: Type) -> pl.DataType:
-    """The Polars data type that holds values of a schema type."""
+@cache
+def polars_types() -> Mapping[Type, pl.DataType]:
+    """The Polars data type that holds the values of each schema type."""
     import polars as pl
 
     return {
@@ -111,7 +113,12 @@ def polars_type(name: Type) -> pl.DataType:
         "text": pl.String(),
         "date": pl.Date(),
         "datetime": pl.Datetime("us"),
-    }[name]
+    }
+
+
+def polars_type(name: Type) -> pl.DataType:
+    """The Polars data type that holds values of a schema type."""
+    return polars_types()[name]
 
 
 def schema_type(dtype: pl.DataType) -> Type:

@@ -81,7 +81,7 @@ def format_of(path: Path) -> Format | None:
 
 
 def column_names(path: Path, csv: Csv = Csv()) -> tuple[str, ...]:
-    """Names of a file's columns; `column_0`, `column_1`, … for CSV without a header.
+    """Names of a file's columns; `column_1`, `column_2`, … for CSV without a header.
 
     Raises:
         DataError: the file is empty, cannot be read, or names a column twice.
@@ -216,30 +216,40 @@ def conformed(batch: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, pl.Ser
         null where the row is fine, otherwise `column 'x' is 'abc', wanted a number`.
     """
     table = batch.select(typed(batch.schema[column.name], column).alias(column.name) for column in schema.columns)
-    problems = []
-    for column in schema.columns:
-        before, after = batch[column.name], table[column.name]
-        if before.dtype == after.dtype and not after.dtype.is_float():
-            continue
-        wrong = before.is_not_null() & after.is_null()
-        if before.dtype.is_float():
-            wrong &= before.is_not_nan()
-        if before.dtype == pl.String and after.dtype.is_float():
-            wrong &= ~before.str.to_lowercase().is_in(["nan"])
-        if after.dtype.is_float():
-            wrong |= after.is_infinite().fill_null(value=False)
-        if wrong.any():
-            shown = before.cast(pl.String).str.slice(0, 40)
-            article = "an" if column.type == "integer" else "a finite" if column.type == "number" else ""
-            wanted = f"{article} {column.type}".strip()
-            problems.append(
-                pl.select(
-                    pl.when(wrong).then(pl.lit(f"column {column.name!r} is '") + shown + pl.lit(f"', wanted {wanted}"))
-                ).to_series()
-            )
-    if not problems:
+    checks = {
+        column.name: _is_wrong(batch.schema[column.name], column)
+        for column in schema.columns
+        if batch.schema[column.name] != polars_type(column.type) or column.type == "number"
+    }
+    both = pl.concat([batch.rename(lambda name: f"{name}{BEFORE}"), table], how="horizontal")
+    wrong = both.select(check.any().alias(name) for name, check in checks.items())
+    reasons = [pl.when(checks[name]).then(_reason(schema.column(name))) for name in checks if wrong[name].any()]
+    if not reasons:
         return table, pl.Series("reason", [None] * batch.height, dtype=pl.String)
-    return table, pl.select(pl.coalesce(problems).alias("reason")).to_series()
+    return table, both.select(pl.coalesce(reasons).alias("reason")).to_series()
+
+
+BEFORE: Final = "\0before"
+"""Ends the names of the columns as they were: no text file has a column whose name holds a zero byte."""
+
+
+def _is_wrong(found: pl.DataType, column: Column) -> pl.Expr:
+    """Where a cell was there and does not fit; NaN is a missing number, and no number is infinite."""
+    before, after = pl.col(f"{column.name}{BEFORE}"), pl.col(column.name)
+    wrong = before.is_not_null() & after.is_null()
+    if found.is_float():
+        wrong &= before.is_not_nan()
+    if column.type == "number":
+        if found == pl.String:
+            wrong &= before.str.to_lowercase() != "nan"
+        wrong |= after.is_infinite().fill_null(value=False)
+    return wrong
+
+
+def _reason(column: Column) -> pl.Expr:
+    article = {"integer": "an ", "number": "a finite "}.get(column.type, "a ")
+    shown = pl.col(f"{column.name}{BEFORE}").cast(pl.String).str.slice(0, 40)
+    return pl.lit(f"column {column.name!r} is '") + shown + pl.lit(f"', wanted {article}{column.type}")
 
 
 def typed(found: pl.DataType, column: Column) -> pl.Expr:

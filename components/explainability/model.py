@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from components.explainability.attributions import predicted, threads
 from shared.artefact import Artefact, Golden, open_artefact
 from shared.errors import ArtefactError, SettingsError, names
+from shared.imports import without
 from shared.schema import Schema
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def read_booster(path: Path) -> xgboost.Booster:
     Raises:
         ArtefactError: XGBoost cannot read it.
     """
-    import xgboost
+    with without("sklearn"):
+        import xgboost
 
     try:
         return xgboost.Booster({"nthread": threads()}, model_file=path)
