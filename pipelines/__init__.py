@@ -1,0 +1,1 @@
+"""One manifest, one graph of jobs, and the engines that run it."""

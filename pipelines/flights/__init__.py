@@ -1,0 +1,1 @@
+"""The example use case: which flights that leave New York arrive late, from what is known before departure."""

@@ -1,0 +1,398 @@
+"""Runs of a use case on this machine: the training pipeline, the inference pipeline, and both with the drift loop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from components.spec import Spec
+from pipelines.graph import PARTS, Graph, Publication, inference_graph, training_graph
+from pipelines.local.archives import member
+from pipelines.local.engine import Machine, Observer, Result, Run, first_failure
+from pipelines.local.places import Places, Window, first_window, latest_window, output_path
+from pipelines.local.workspace import files
+from pipelines.manifest import Manifest, UseCase
+from pipelines.releases import (
+    API_VERSION,
+    GateResult,
+    Release,
+    current_id,
+    current_release,
+    gate_results,
+    metrics_of,
+    promote,
+    write_release,
+)
+from pipelines.storage import Storage, timestamp
+from shared.errors import DataError
+from shared.files import read_json, sha256_of
+
+EVALUATION: Final = "evaluation.json"
+ARTEFACT_MANIFEST: Final = "manifest.json"
+
+
+class Teller(Observer, Protocol):
+    """An observer that can also say a sentence."""
+
+    def say(self, text: str, style: str = "") -> None:
+        """Say it."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run gave."""
+
+    run: str
+    graph: Graph
+    results: Mapping[str, Result]
+    release: Release
+    gates: tuple[GateResult, ...]
+    promoted: bool
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What an inference run gave for one period (None: the manifest has no periods)."""
+
+    run: str
+    period: str | None
+    graph: Graph
+    results: Mapping[str, Result]
+    release: Release
+    folder: Path
+
+    @property
+    def drift(self) -> Mapping[str, Any]:
+        """The verdict in monitoring's drift.json; empty without one."""
+        return _optional_json(self.folder / "monitoring/report/drift.json")
+
+    @property
+    def drifted(self) -> bool:
+        """Whether monitoring says that the period has drifted."""
+        return bool(self.drift.get("detected"))
+
+    @property
+    def quality(self) -> Mapping[str, float]:
+        """The numbers in monitoring's model_quality.json by their path; empty while the outcomes are not known."""
+        return metrics_of(_optional_json(self.folder / "monitoring/report/model_quality.json"))
+
+    @property
+    def rows(self) -> int | None:
+        """Records that got a score."""
+        result = self.results.get("algorithm") or next(iter(self.results.values()), None)
+        return result.rows if result else None
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What the drift loop gave: the period that drifted, the training that followed, the next period scored anew."""
+
+    cause: Scored
+    trained: Trained
+    following: Scored | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that one call of `run` did."""
+
+    run: str
+    trained: Trained | None = None
+    scored: tuple[Scored, ...] = ()
+    retrained: Retrained | None = None
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs the pipelines of one use case."""
+
+    use_case: UseCase
+    specs: Mapping[str, Spec]
+    storage: Storage
+    machine: Machine
+    teller: Teller
+    run: str
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the use case declares."""
+        return self.use_case.manifest
+
+    async def training(self) -> Outcome:
+        """The training pipeline."""
+        return Outcome(self.run, trained=await self._train(self.run, first_window(self.manifest.data)))
+
+    async def inference(self, periods: Sequence[str]) -> Outcome:
+        """The inference pipeline, on each period.
+
+        Raises:
+            DataError: no release is current.
+        """
+        release = current_release(self.storage)
+        scored = await self._score_all(self._periods(periods), release)
+        return Outcome(self.run, scored=scored)
+
+    async def both(self, periods: Sequence[str]) -> Outcome:
+        """Training, then inference on each period; the first drift retrains when the manifest says so.
+
+        Periods are scored side by side with the release that the training made; their verdicts are read in order.
+
+        Raises:
+            DataError: no release is current, because a gate was not met.
+        """
+        trained = await self._train(self.run, first_window(self.manifest.data))
+        release = current_release(self.storage)
+        every = self._periods(periods)
+        retraining: asyncio.Task[Retrained] | None = None
+        async with Together() as together:
+            scoring = [
+                together.start(self._score(period, release, priority, len(every)))
+                for priority, period in enumerate(every)
+            ]
+            inarow = 0
+            scored = []
+            for position, task in enumerate(scoring):
+                scored.append(await task)
+                inarow = inarow + 1 if scored[-1].drifted else 0
+                if retraining is None and self._retrains(inarow):
+                    following = every[position + 1] if position + 1 < len(every) else None
+                    retraining = together.start(self._retrain(scored[-1], following, release))
+        return Outcome(self.run, trained, tuple(scored), retraining.result() if retraining else None)
+
+    def _retrains(self, drifted_in_a_row: int) -> bool:
+        policy = self.manifest.drift
+        return policy is not None and policy.then == "retrain" and drifted_in_a_row >= policy.when.runs
+
+    def _periods(self, given: Sequence[str]) -> tuple[str | None, ...]:
+        return tuple(given) or self.manifest.data.periods or (None,)
+
+    async def _train(self, run: str, window: Window, cause: Scored | None = None) -> Trained:
+        graph = training_graph(self.manifest, self.specs)
+        places = Places(self.use_case, self.storage, "training", run, window=window)
+        label = "training" if cause is None else f"retraining {cause.period}"
+        results = await self._execute(graph, places, label, beside=1, priority=-1)
+        assert graph.publication is not None
+        release, gates = await asyncio.to_thread(self._publish, graph.publication, places, cause)
+        promoted = self._approve(release, graph.publication, gates, cause)
+        return Trained(run, graph, results, release, gates, promoted, places.folder)
+
+    async def _score_all(self, periods: Sequence[str | None], release: Release) -> tuple[Scored, ...]:
+        async with Together() as together:
+            tasks = [
+                together.start(self._score(period, release, priority, len(periods)))
+                for priority, period in enumerate(periods)
+            ]
+        return tuple(task.result() for task in tasks)
+
+    async def _score(
+        self, period: str | None, release: Release, priority: int, beside: int, suffix: str = ""
+    ) -> Scored:
+        run = f"{self.run}-{period}{suffix}" if period else self.run + suffix
+        places = Places(self.use_case, self.storage, "inference", run, period=period, release=release)
+        graph = inference_graph(self.manifest, self.specs, labelled=places.has_labels())
+        label = f"{period or 'inference'}{suffix.replace('-', ' ')}"
+        results = await self._execute(graph, places, label, beside, priority)
+        return Scored(run, period, graph, results, release, places.folder)
+
+    async def _retrain(self, cause: Scored, following: str | None, old: Release) -> Retrained:
+        """Train on the window that the drift policy declares, and score the next period with what comes out."""
+        policy = self.manifest.drift
+        assert policy is not None
+        assert policy.with_ is not None
+        assert cause.period is not None
+        columns = ", ".join(drifted_columns(cause.drift)[:6])
+        self.teller.say(f"{cause.period} has drifted{f' ({columns})' if columns else ''}: training again", "yellow")
+        window = Window(policy.with_.uri) if policy.with_.uri else None
+        window = window or latest_window(self.manifest.data, policy.with_.periods or 1, cause.period)
+        trained = await self._train(f"{self.run}-drift-{cause.period}", window, cause)
+        scored = None
+        if following is not None and trained.release.id != old.id:
+            scored = await self._score(following, trained.release, -1, 1, "-retrained")
+        return Retrained(cause, trained, scored)
+
+    async def _execute(self, graph: Graph, places: Places, label: str, beside: int, priority: int) -> dict[str, Result]:
+        run = Run(graph, places, places.folder, label, self.machine, self.teller, beside, priority)
+        return await run.execute()
+
+    def _publish(
+        self, publication: Publication, places: Places, cause: Scored | None
+    ) -> tuple[Release, tuple[GateResult, ...]]:
+        """Write the release of a training run that has ended well."""
+        parts = {name: output_path(places.folder, part.step, part.name) for name, part in publication.parts.items()}
+        manifests = {name: artefact_manifest(path) for name, path in parts.items()}
+        metrics = _metrics(parts["model"]) if publication.evaluation else {}
+        gates = gate_results(publication.gates, metrics)
+        content = {
+            "apiVersion": API_VERSION,
+            "kind": "release",
+            "name": self.manifest.name,
+            "id": places.run,
+            "run": places.run,
+            "created": timestamp(),
+            "started_by": _cause(cause),
+            "parent": current_id(self.storage),
+            "manifest": {"sha256": self.use_case.document.digest},
+            "revision": code_revision(self.machine.programs.folder),
+            "versions": _versions(manifests),
+            "data": _data(places),
+            "parts": {
+                name: {"uri": self.storage.relative(path), "digest": hashlib.sha256(manifests[name]).hexdigest()}
+                for name, path in parts.items()
+            },
+            "metrics": metrics,
+            "gates": [gate.to_json() for gate in gates],
+        }
+        return write_release(self.storage, places.run, content), gates
+
+    def _approve(
+        self, release: Release, publication: Publication, gates: Sequence[GateResult], cause: Scored | None
+    ) -> bool:
+        """Move the pointer if the manifest lets us and every gate is met; whether it was moved."""
+        unmet = [gate for gate in gates if not gate.met]
+        if unmet:
+            now = current_id(self.storage)
+            said = "; ".join(map(str, unmet))
+            self.teller.say(f"release {release.id}: {said}. The current release stays {now or 'none'}.", "yellow")
+            return False
+        if publication.approve == "manual":
+            self.teller.say(f"release {release.id} waits for approval: promote it by hand.", "yellow")
+            return False
+        promote(self.storage, release, "gates met" if cause is None else f"drift of {cause.period}, gates met")
+        self.teller.say(f"release {release.id} is current")
+        return True
+
+
+class Together:
+    """A task group whose failure is the first failure itself, not a group of one."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Together:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *details: Any) -> None:
+        try:
+            await self._group.__aexit__(*details)
+        except BaseExceptionGroup as failures:
+            raise first_failure(failures) from None
+
+    def start(self, work: Any) -> asyncio.Task[Any]:
+        """Start a coroutine; the block ends when it has."""
+        return self._group.create_task(work)
+
+
+def prepare(use_case: UseCase, storage: Storage, folder: Path) -> bool:
+    """Make the data that the manifest names with its `data.prepare` module, when some of them are absent.
+
+    Raises:
+        QuartetError: the module failed.
+    """
+    data = use_case.manifest.data
+    if data.prepare is None or all(path.exists() for path in _raw_paths(use_case, storage)):
+        return False
+    command = [sys.executable, "-m", data.prepare, "--storage", str(storage.root)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+        error = DataError(f"data.prepare {data.prepare!r} failed (exit code {done.returncode}): {said}")
+        error.exit_code = done.returncode
+        raise error
+    return True
+
+
+def _raw_paths(use_case: UseCase, storage: Storage) -> list[Path]:
+    """Every file or folder of raw data that the manifest names for the periods it lists."""
+    data = use_case.manifest.data
+    places = Places(use_case, storage, "training", "none")
+    wanted = [(data.train, data.train.periods), (data.score, data.periods), (data.labels, data.periods)]
+    return [
+        places.path(source.uri, period)
+        for source, periods in wanted
+        if source is not None
+        for period in (periods or (None,))
+        if period is not None or "{period}" not in source.uri
+    ]
+
+
+def artefact_manifest(path: Path) -> bytes:
+    """The manifest.json of an artefact, whose SHA-256 stands for the whole of it.
+
+    Raises:
+        DataError: the artefact has none.
+    """
+    inner = path / ARTEFACT_MANIFEST
+    if path.is_dir() and inner.is_file():
+        return inner.read_bytes()
+    content = member(path, ARTEFACT_MANIFEST) if path.is_file() else None
+    if content is None:
+        raise DataError(f"artefact {path} holds no {ARTEFACT_MANIFEST}, so it cannot be released. See the step's log.")
+    return content
+
+
+def _metrics(model: Path) -> dict[str, float]:
+    content = member(model, EVALUATION)
+    if content is None:
+        raise DataError(f"model {model} holds no {EVALUATION}, which the gates read. See the algorithm's log.")
+    return metrics_of(json.loads(content))
+
+
+def _versions(manifests: Mapping[str, bytes]) -> dict[str, str]:
+    """Versions of Python and of the libraries that the artefacts say they were made with."""
+    versions = {"python": platform.python_version()}
+    for name in PARTS:
+        if name in manifests:
+            versions.update(json.loads(manifests[name]).get("versions", {}))
+    return dict(sorted(versions.items()))
+
+
+def _data(places: Places) -> dict[str, Any]:
+    """Which data a training run learnt from: each file's digest by its name, and the window."""
+    assert places.window is not None
+    window = places.window
+    found: dict[str, str] = {}
+    for period in window.periods or (None,):
+        path = places.path(window.uri, period)
+        found.update({name: sha256_of(file) for file, name in files(path)})
+    return {"uri": window.uri, "periods": list(window.periods), "sha256": found}
+
+
+def _cause(cause: Scored | None) -> dict[str, Any]:
+    """Who started a training run: somebody, or the drift of a period."""
+    if cause is None:
+        return {"cause": "command"}
+    columns = drifted_columns(cause.drift)
+    return {"cause": "drift", "period": cause.period, "run": cause.run, "release": cause.release.id, "columns": columns}
+
+
+def drifted_columns(verdict: Mapping[str, Any]) -> list[str]:
+    """What a drift.json calls drifted: names of columns, and the prediction."""
+    columns = [str(name) for name in verdict.get("columns", ())]
+    return [*columns, "the prediction"] if verdict.get("prediction_drift") else columns
+
+
+def code_revision(folder: Path) -> str | None:
+    """The git revision of the code, with `-dirty` when files differ from it; None outside a checkout."""
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _optional_json(path: Path) -> Mapping[str, Any]:
+    value = read_json(path) if path.is_file() else {}
+    return value if isinstance(value, Mapping) else {}

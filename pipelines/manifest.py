@@ -1,0 +1,468 @@
+"""The manifest `quartet/v1`: everything that a use case declares, in one YAML file.
+
+Read once, at the edge, into frozen objects. Every problem of a file is told in one error, each with its line.
+Settings of components stay free-form here: the component that gets them is the one that judges them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from components.spec import NAMES
+from shared.errors import SettingsError, did_you_mean, names
+
+Engine = Literal["local", "sagemaker-pipelines", "step-functions", "airflow", "batch"]
+ComponentName = Literal["processing", "algorithm", "monitoring", "explainability"]
+Loc = tuple[str | int, ...]
+
+SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+PLACEHOLDERS: Final = ("period", "storage", "run")
+
+
+def seconds(value: Any) -> Any:
+    """A duration such as `90s`, `15m`, `2h` or `30d` in seconds; a whole number is already seconds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"(\d+)\s*([smhd])", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a duration such as 90s, 15m, 2h or 30d")
+    return int(match[1]) * SECONDS[match[2]]
+
+
+def as_text(value: Any) -> Any:
+    """A period as text: YAML reads 2013 as a number and 2013-05-01 as a date."""
+    if isinstance(value, date):
+        return value.isoformat()[:10]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def known_placeholders(value: str) -> str:
+    """A uri whose placeholders are all known."""
+    for name in re.findall(r"\{([^}]*)\}", value):
+        if name not in PLACEHOLDERS:
+            raise ValueError(f"a uri whose placeholders are among {names(PLACEHOLDERS)}, found {{{name}}}")
+    return value
+
+
+Duration = Annotated[int, BeforeValidator(seconds), Field(ge=1)]
+Period = Annotated[str, BeforeValidator(as_text), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+Uri = Annotated[str, Field(min_length=1), AfterValidator(known_placeholders)]
+
+
+class Part(BaseModel):
+    """Base of every part of the manifest: immutable, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Image(Part):
+    """Where a component's image is: cloud engines refuse one without a digest, the local engine needs none."""
+
+    uri: str
+    digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
+    variant: str | None = None
+
+
+class Resources(Part):
+    """What a job runs on, and how long it may."""
+
+    instance: str | None = Field(default=None, pattern=r"^ml\.[a-z0-9.-]+$")
+    count: int | None = Field(default=None, ge=1, le=100)
+    volume_gb: int | None = Field(default=None, ge=1, le=16384)
+    max_runtime: Duration | None = None
+    retries: int | None = Field(default=None, ge=0, le=30)
+    network_isolation: bool | None = None
+    spot: bool | None = None
+    kms_key: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class Train(Resources):
+    """A component's `train` mode: what differs from `defaults` and from the component's settings."""
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    max_wait: Duration | None = None
+    checkpoint: bool = False
+
+
+class Serve(Resources):
+    """A component's `serve` mode; strategy, payload and concurrency are Batch Transform's."""
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    strategy: Literal["MultiRecord", "SingleRecord"] | None = None
+    max_payload_mb: int | None = Field(default=None, ge=1, le=100)
+    concurrency: int | None = Field(default=None, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _fits_the_service(self) -> Serve:
+        if (self.max_payload_mb or 1) * (self.concurrency or 1) > 100:
+            raise ValueError("max_payload_mb times concurrency is at most 100")
+        return self
+
+
+class Component(Part):
+    """Settings of a component in both modes, and what one mode does differently."""
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    train: Train = Train()
+    serve: Serve = Serve()
+
+
+class Components(Part):
+    """The four components."""
+
+    processing: Component = Component()
+    algorithm: Component = Component()
+    monitoring: Component = Component()
+    explainability: Component = Component()
+
+
+class Source(Part):
+    """Where data lie, and in what form. `format` and `header` are hints; without them a component finds out."""
+
+    uri: Uri
+    format: Literal["csv", "parquet", "jsonl"] | None = None
+    schema_: str | None = Field(default=None, alias="schema")
+
+
+class TrainSource(Source):
+    """The labelled history. With `{period}` in the uri, `periods` says which parts the first training takes."""
+
+    periods: tuple[Period, ...] = ()
+
+    @model_validator(mode="after")
+    def _periods_and_uri_agree(self) -> TrainSource:
+        if ("{period}" in self.uri) != bool(self.periods):
+            raise ValueError("a uri with {period} and the list periods go together")
+        return self
+
+
+class Data(Part):
+    """The data of the use case, and what every component should know of its columns."""
+
+    train: TrainSource
+    score: Source | None = None
+    labels: Source | None = None
+    periods: tuple[Period, ...] = ()
+    ids: tuple[str, ...] = ()
+    target: str | None = None
+    time: str | None = None
+    drop: tuple[str, ...] = ()
+    prepare: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*$")
+
+    @model_validator(mode="after")
+    def _periods_are_distinct(self) -> Data:
+        if len(set(self.periods)) < len(self.periods):
+            raise ValueError("periods that are all different")
+        return self
+
+
+class Gate(Part):
+    """A metric of `evaluation.json` that a release must reach."""
+
+    metric: str = Field(min_length=1)
+    step: Literal["algorithm"] = "algorithm"
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Gate:
+        if self.min is None and self.max is None:
+            raise ValueError("a gate with min, max or both")
+        return self
+
+
+class ReleasePolicy(Part):
+    """Who moves the pointer after a training whose gates are met."""
+
+    approve: Literal["automatic", "manual"] = "manual"
+
+
+Steps = Annotated[tuple[ComponentName, ...], Field(min_length=1)]
+
+
+class TrainingPipeline(Part):
+    """The training pipeline."""
+
+    steps: Steps = NAMES
+    cache: Duration | None = None
+    gates: tuple[Gate, ...] = ()
+    release: ReleasePolicy = ReleasePolicy()
+
+
+class InferencePipeline(Part):
+    """The inference pipeline."""
+
+    steps: Steps = NAMES
+    release: Literal["current"] = "current"
+    output: Uri | None = None
+
+
+class Pipelines(Part):
+    """The two pipelines. Their edges are fixed; `steps` only switches components off."""
+
+    training: TrainingPipeline = TrainingPipeline()
+    inference: InferencePipeline = InferencePipeline()
+
+    @model_validator(mode="after")
+    def _released_before_used(self) -> Pipelines:
+        lacking = [step for step in self.inference.steps if step not in self.training.steps]
+        if lacking:
+            raise ValueError(f"inference steps that training has too; {names(lacking)} is switched off in training")
+        return self
+
+
+class Schedule(Part):
+    """When the pipelines start by themselves (EventBridge expressions)."""
+
+    inference: str | None = Field(default=None, pattern=r"^(cron|rate|at)\(.+\)$")
+    training: str | None = Field(default=None, pattern=r"^(cron|rate|at)\(.+\)$")
+    timezone: str = "UTC"
+
+
+class DriftCondition(Part):
+    """When drift counts: the verdict, and in how many runs one after the other."""
+
+    detected: Literal[True] = True
+    runs: int = Field(default=1, ge=1)
+
+
+class DriftData(Part):
+    """What a retraining that drift started trains on: the latest periods, or another uri."""
+
+    periods: int | None = Field(default=None, ge=1)
+    uri: Uri | None = Field(default=None, alias="data.train")
+
+    @model_validator(mode="after")
+    def _says_one(self) -> DriftData:
+        if (self.periods is None) == (self.uri is None):
+            raise ValueError("either periods (how many of the latest) or data.train (a uri)")
+        return self
+
+
+class Drift(Part):
+    """What happens when a scored period has drifted."""
+
+    when: DriftCondition = DriftCondition()
+    then: Literal["retrain", "notify"] = "notify"
+    with_: DriftData | None = Field(default=None, alias="with")
+    cooldown: Duration = 86400
+    max_per_month: int = Field(default=4, ge=1)
+    notify: str | None = None
+
+    @model_validator(mode="after")
+    def _retraining_has_data(self) -> Drift:
+        if self.then == "retrain" and self.with_ is None:
+            raise ValueError("then: retrain goes together with `with`, the data to train on")
+        return self
+
+
+class Environment(Part):
+    """What differs in one deployment (dev, prod)."""
+
+    region: str | None = None
+    storage: str | None = None
+    role: str | None = None
+    defaults: Resources = Resources()
+    gates_required: bool = False
+
+
+class Manifest(Part):
+    """A use case."""
+
+    api_version: Literal["quartet/v1"] = Field(alias="apiVersion")
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")
+    data: Data
+    components: Components
+    engine: Engine = "local"
+    region: str | None = None
+    storage: str | None = None
+    role: str | None = None
+    images: dict[ComponentName, Image] = Field(default_factory=dict)
+    defaults: Resources = Resources()
+    pipelines: Pipelines = Pipelines()
+    schedule: Schedule = Schedule()
+    drift: Drift | None = None
+    alarms: dict[str, str] = Field(default_factory=dict)
+    environments: dict[str, Environment] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _window_has_periods(self) -> Manifest:
+        window = self.drift.with_ if self.drift else None
+        if window and window.periods and not self.data.train.periods:
+            raise ValueError("drift.with.periods goes together with data.train.periods")
+        return self
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file as it was written: what it holds, and on which line."""
+
+    path: Path
+    value: Any
+    digest: str  # hex SHA-256 of the file's bytes
+
+    def line(self, loc: Sequence[str | int]) -> int:
+        """Line, from 1, of the key or item at `loc`; for what is not there, that of the nearest parent."""
+        line, node = 1, self.value
+        for key in loc:
+            found = _line(node, key)
+            if found is None:
+                return line
+            line, node = found, node[key]
+        return line
+
+    def where(self, loc: Sequence[str | int]) -> str:
+        """`file:line: path` of the thing at `loc`."""
+        return f"{self.path}:{self.line(loc)}: {dotted(loc)}"
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """A manifest that has been read and found good, with the document it came from."""
+
+    manifest: Manifest
+    document: Document
+
+
+def _line(node: Any, key: str | int) -> int | None:
+    """Line, from 1, where a mapping has `key` or a sequence has item `key`."""
+    if isinstance(node, CommentedMap) and key in node:
+        return int(node.lc.key(key)[0]) + 1
+    if isinstance(node, CommentedSeq) and isinstance(key, int) and key < len(node):
+        return int(node.lc.item(key)[0]) + 1
+    return None
+
+
+def dotted(loc: Sequence[str | int]) -> str:
+    """`("data", "train", 0, "uri")` as `data.train[0].uri`."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in loc)
+    return text.removeprefix(".") or "manifest"
+
+
+def read_manifest(path: Path) -> UseCase:
+    """The use case that a file declares.
+
+    Raises:
+        SettingsError: the file is missing, is no YAML, or has problems: all of them are named, a line each.
+    """
+    document = read_document(path)
+    try:
+        return UseCase(Manifest.model_validate(plain(document.value)), document)
+    except ValidationError as error:
+        problems = sorted({_problem(item, document) for item in error.errors(include_url=False)})
+        raise SettingsError("\n".join(text for _, text in problems)) from None
+
+
+def read_document(path: Path) -> Document:
+    """The YAML mapping in a file, with its lines.
+
+    Raises:
+        SettingsError: the file is missing, is no YAML, repeats a key, or holds no mapping.
+    """
+    try:
+        content = path.read_bytes()
+        value = YAML(typ="rt", pure=True).load(content.decode("utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise SettingsError(f"manifest {path} does not exist. Name a YAML file such as use-case.yaml.") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: the file is no UTF-8 text ({error.reason} at byte {error.start}).") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise SettingsError(f"{path}:{mark.line + 1 if mark else 1}: no YAML: {_first_line(error.problem)}.") from None
+    except YAMLError as error:
+        raise SettingsError(f"{path}: no YAML: {_first_line(str(error))}.") from None
+    if not isinstance(value, CommentedMap):
+        raise SettingsError(f"{path}:1: found {_kind(value)}, wanted a mapping: apiVersion: quartet/v1 …")
+    return Document(path, value, hashlib.sha256(content).hexdigest())
+
+
+def plain(value: Any) -> Any:
+    """A round-trip YAML value as plain dictionaries, lists, numbers and text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or value is None or isinstance(value, date):
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return bool(value)
+
+
+def _problem(error: Any, document: Document) -> tuple[int, str]:
+    """Line and sentence of one of pydantic's errors."""
+    loc: Loc = tuple(key for key in error["loc"] if key != "[key]")
+    where = document.where(loc)
+    return document.line(loc), f"{where}: {_found_and_wanted(error, loc)}"
+
+
+def _found_and_wanted(error: Any, loc: Loc) -> str:
+    if error["type"] == "extra_forbidden":
+        known = known_keys(loc[:-1])
+        hint = did_you_mean(str(loc[-1]), known) or f" Known keys: {', '.join(known)}."
+        return f"no known key.{hint}"
+    if error["type"] == "missing":
+        return "nothing found, but this key is required."
+    wanted = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    wanted = wanted.replace("String should match pattern", "text that matches")
+    return f"found {_shown(error['input'])}, wanted {wanted}."
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Part):
+        value = value.model_dump(by_alias=True, exclude_unset=True)
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "an empty file"
+    return "a list" if isinstance(value, list) else f"the {type(value).__name__} {_shown(plain(value))}"
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0].rstrip(".")
+
+
+def known_keys(loc: Sequence[str | int]) -> list[str]:
+    """The keys that the manifest knows at `loc`, as they are written in YAML."""
+    part: Any = Manifest
+    for key in loc:
+        part = _below(part, key)
+    if not (isinstance(part, type) and issubclass(part, Part)):
+        return []
+    return [field.alias or name for name, field in part.model_fields.items()]
+
+
+def _below(part: Any, key: str | int) -> Any:
+    """The declared type one step down: a field of a Part, the values of a mapping, the items of a list."""
+    if isinstance(part, type) and issubclass(part, Part):
+        fields = {field.alias or name: field.annotation for name, field in part.model_fields.items()}
+        return _bare(fields.get(str(key)))
+    arguments = typing.get_args(part)
+    return _bare(arguments[-1] if typing.get_origin(part) is dict else arguments[0]) if arguments else None
+
+
+def _bare(annotation: Any) -> Any:
+    """An annotation without Annotated and without `| None`."""
+    if typing.get_origin(annotation) is Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return _bare(next(item for item in typing.get_args(annotation) if item is not types.NoneType))
+    return annotation

@@ -1,0 +1,140 @@
+"""The command line: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import main
+from pipelines.local.engine import Machine
+
+
+@pytest.fixture
+def quartet(toy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command with the toy components, on the toy use case."""
+    toy.declare()
+    declared = toy.runner().specs
+    monkeypatch.setattr("components.spec.specs", lambda: declared)
+    monkeypatch.setattr(Machine, "here", lambda jobs=None, **options: toy.machine(**options))
+
+    def call(*words: str) -> Result:
+        command, *rest = words
+        options = [] if command == "validate" else ["--storage", str(toy.storage.root)]
+        return CliRunner().invoke(main, [command, str(toy.path), *rest, *options])
+
+    return call
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "promote", "rollback", "status"])
+def test_each_command_explains_itself_with_an_example(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help"])
+
+    assert result.exit_code == 0
+    assert f"python -m pipelines {command} " in result.output
+
+
+def test_a_run_prints_a_line_a_step_and_ends_with_its_report(quartet: Any, toy: Any) -> None:
+    result = quartet("run", "--pipeline", "both", "--period", "p3", "--run-id", "r1")
+
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [
+        ["training", "processing", "done"],
+        ["training", "algorithm", "done"],
+    ]
+    assert "10 rows" in lines[0]
+    assert "release r1 is current" in result.output
+    assert lines[-1] == f"report: {toy.storage.root / 'reports/r1.html'}"
+    assert (toy.storage.root / "report.html").read_bytes() == (toy.storage.root / "reports/r1.html").read_bytes()
+
+
+def test_the_exit_code_is_the_failed_steps_own(quartet: Any, toy: Any) -> None:
+    toy.declare(("auc: 0.7", "auc: 0.7, fail: 3"))
+    result = quartet("run", "--pipeline", "training")
+
+    assert result.exit_code == 3
+    assert "error: step training algorithm failed (exit code 3): algorithm cannot go on" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_bad_manifest_is_exit_code_2_with_every_line(quartet: Any, toy: Any) -> None:
+    toy.path.write_text("apiVersion: quartet/v1\nname: x\nnmae: y\n")
+    result = quartet("validate")
+
+    assert result.exit_code == 2
+    assert f"{toy.path}:3: nmae: no known key. Did you mean 'name'?" in result.output
+
+
+def test_validate_shows_both_graphs(quartet: Any, toy: Any) -> None:
+    result = quartet("validate")
+
+    assert result.exit_code == 0
+    assert "training: processing → algorithm → monitoring, explainability" in result.output
+
+
+def test_inference_without_a_release_is_exit_code_3(quartet: Any) -> None:
+    result = quartet("run", "--pipeline", "inference")
+
+    assert result.exit_code == 3
+    assert "Run the training pipeline first" in result.output
+
+
+def test_promote_rollback_and_status_follow_the_pointer(quartet: Any, toy: Any) -> None:
+    toy.declare(("automatic", "manual"))
+    for name in ("r1", "r2"):
+        quartet("run", "--pipeline", "training", "--run-id", name)
+
+    assert "no release is current." in quartet("status").output
+    assert quartet("promote", "r1").output == "current: r1 (before: none)\n"
+    assert quartet("promote", "--latest").output == "current: r2 (before: r1)\n"
+    assert "* r2" in quartet("status").output
+    assert quartet("rollback").output == "current: r1 (before: r2)\n"
+    assert "r2 → r1" in quartet("status").output
+
+
+@pytest.mark.parametrize("words", [("promote",), ("promote", "r1", "--latest")])
+def test_promote_wants_one_release(quartet: Any, words: tuple[str, ...]) -> None:
+    result = quartet(*words)
+
+    assert result.exit_code == 2
+    assert "name one release, or give --latest" in result.output
+
+
+def test_a_run_id_that_a_jobs_name_could_not_hold_is_refused(quartet: Any) -> None:
+    result = quartet("run", "--run-id", "a/b")
+
+    assert result.exit_code == 2
+    assert "--run-id is 'a/b', wanted at most 40 letters, digits and hyphens" in result.output
+
+
+def test_data_that_are_absent_are_prepared_by_the_module_that_the_manifest_names(
+    quartet: Any, toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import sys, pathlib; pathlib.Path(sys.argv[2], 'made.csv').write_text('1,1\\n')"
+    (toy.programs.folder / "toy_prepare.py").write_text(f"import pathlib\n{code}\n")
+    toy.storage.root.mkdir()
+    toy.declare(
+        ('uri: "raw/train/{period}.csv", periods: [p1, p2]', 'uri: "{storage}/made.csv"'),
+        ("target: late", "target: late\n  prepare: toy_prepare"),
+        ("drift: {then: retrain, with: {periods: 2}}", ""),
+    )
+    result = quartet("run", "--pipeline", "training")
+
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("data written to")
+
+
+def test_a_preparation_that_fails_stops_the_run(quartet: Any, toy: Any) -> None:
+    (toy.programs.folder / "bad_prepare.py").write_text("raise SystemExit('the source is gone')\n")
+    toy.declare(
+        ('uri: "raw/train/{period}.csv", periods: [p1, p2]', 'uri: "{storage}/made.csv"'),
+        ("target: late", "target: late\n  prepare: bad_prepare"),
+        ("drift: {then: retrain, with: {periods: 2}}", ""),
+    )
+    result = quartet("run", "--pipeline", "training")
+
+    assert result.exit_code == 1
+    assert "data.prepare 'bad_prepare' failed (exit code 1): the source is gone" in result.output

@@ -1,0 +1,215 @@
+"""What a manifest may say, and how it is told that it says something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.manifest import Manifest, dotted, read_manifest
+from shared.errors import SettingsError
+
+SMALL = """\
+apiVersion: quartet/v1
+name: churn
+data:
+  train: {uri: train.csv}
+components: {}
+"""
+
+COMPLETE = """\
+apiVersion: quartet/v1
+name: churn
+engine: sagemaker-pipelines
+region: eu-west-1
+storage: s3://acme-ml/churn
+role: arn:aws:iam::123456789012:role/churn-jobs
+images:
+  processing: {uri: acme/processing, digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
+  algorithm: {uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/quartet/algorithm, variant: xgboost-cpu}
+defaults: {instance: ml.m5.xlarge, count: 1, volume_gb: 30, max_runtime: 2h, retries: 2, network_isolation: true,
+           spot: false, kms_key: null, tags: {team: risk}}
+data:
+  train: {uri: s3://acme-raw/churn/train/, format: csv, schema: schema.json}
+  score: {uri: "s3://acme-raw/churn/new/{period}/", format: csv}
+components:
+  processing: {settings: {target: churned, id: customer_id, split: {validation: 0.2, seed: 7}, impute: median}}
+  algorithm: {settings: {objective: binary:logistic, max_depth: 6, eta: 0.1, num_round: 300, early_stopping: 20},
+              train: {instance: ml.m5.4xlarge, spot: true, max_wait: 4h, checkpoint: true},
+              serve: {instance: ml.m5.xlarge, strategy: MultiRecord, max_payload_mb: 6, concurrency: 4}}
+  monitoring: {settings: {tests: {numeric: ks, categorical: chi2}, alpha: 0.01, correction: holm, min_share: 0.3}}
+  explainability: {settings: {method: auto, background: 200, rows: 2000}, serve: {instance: ml.m5.2xlarge}}
+pipelines:
+  training: {steps: [processing, algorithm, monitoring, explainability], cache: 30d,
+             gates: [{step: algorithm, metric: "validation:auc", min: 0.78}], release: {approve: manual}}
+  inference: {steps: [processing, algorithm, monitoring, explainability], release: current,
+              output: "s3://acme-out/churn/{run}/"}
+schedule: {inference: "cron(0 4 * * ? *)", training: null, timezone: UTC}
+drift: {when: {detected: true, runs: 2}, then: retrain, with: {data.train: "s3://acme-raw/churn/latest/"},
+        cooldown: 24h, max_per_month: 4, notify: "arn:aws:sns:eu-west-1:123456789012:churn"}
+alarms: {inference_failed: "arn:aws:sns:eu-west-1:123456789012:oncall"}
+environments: {dev: {defaults: {instance: ml.t3.medium}}, prod: {role: "arn:aws:iam::1:role/x", gates_required: true}}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "use-case.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """What is said of a manifest, without the file's folder."""
+    with pytest.raises(SettingsError) as caught:
+        read_manifest(write(folder, text))
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+def test_four_keys_are_enough(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, SMALL)).manifest
+
+    assert manifest.engine == "local"
+    assert manifest.pipelines.training.steps == ("processing", "algorithm", "monitoring", "explainability")
+    assert manifest.pipelines.training.release.approve == "manual"
+
+
+def test_the_complete_form_is_read_with_what_only_cloud_engines_use(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, COMPLETE)).manifest
+
+    assert manifest.defaults.max_runtime == 7200
+    assert manifest.components.algorithm.train.max_wait == 14400
+    assert manifest.components.algorithm.settings["eta"] == 0.1
+    assert manifest.drift is not None
+    assert manifest.drift.with_ is not None
+    assert manifest.drift.with_.uri == "s3://acme-raw/churn/latest/"
+    assert manifest.environments["prod"].gates_required
+
+
+def test_settings_are_plain_values_of_the_types_that_yaml_gives(tmp_path: Path) -> None:
+    text = SMALL.replace("{}", "{algorithm: {settings: {a: 1, b: 0.5, c: yes, d: true, e: [x, 2], f: null}}}")
+    settings = read_manifest(write(tmp_path, text)).manifest.components.algorithm.settings
+
+    assert settings == {"a": 1, "b": 0.5, "c": "yes", "d": True, "e": ["x", 2], "f": None}
+    assert {type(value) for value in settings.values()} == {int, float, str, bool, list, type(None)}
+
+
+def test_the_line_of_a_setting_is_known(tmp_path: Path) -> None:
+    text = SMALL.replace("{}", "\n  algorithm:\n    settings:\n      max_depth: 6\n      eta: 0.1")
+    document = read_manifest(write(tmp_path, text)).document
+
+    assert document.line(("components", "algorithm", "settings", "eta")) == 9
+    assert document.line(("components", "algorithm", "settings", "absent")) == 7
+
+
+def test_periods_may_look_like_numbers_and_dates(tmp_path: Path) -> None:
+    text = SMALL.replace("train.csv}", "train.csv}\n  periods: [2013, 2013-05, 2013-05-01]")
+
+    assert read_manifest(write(tmp_path, text)).manifest.data.periods == ("2013", "2013-05", "2013-05-01")
+
+
+def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
+    text = (
+        SMALL.replace("name: churn", "name: Churn!").replace("uri: train.csv", "url: train.csv")
+        + "drfit: {}\ndefaults:\n  count: 0\n  max_runtime: soon\n"
+    )
+
+    assert problems(tmp_path, text) == [
+        "use-case.yaml:2: name: found 'Churn!', wanted text that matches '^[a-z][a-z0-9-]{0,23}$'.",
+        "use-case.yaml:4: data.train.uri: nothing found, but this key is required.",
+        "use-case.yaml:4: data.train.url: no known key. Did you mean 'uri'?",
+        "use-case.yaml:6: drfit: no known key. Did you mean 'drift'?",
+        "use-case.yaml:8: defaults.count: found 0, wanted greater than or equal to 1.",
+        "use-case.yaml:9: defaults.max_runtime: found 'soon', wanted a duration such as 90s, 15m, 2h or 30d.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("quartet/v1", "quartet/v2", "1: apiVersion: found 'quartet/v2', wanted 'quartet/v1'."),
+        ("apiVersion: quartet/v1\n", "", "1: apiVersion: nothing found, but this key is required."),
+        ("name: churn", "name: 5", "2: name: found 5, wanted a valid string."),
+        ("train.csv", "'{date}.csv'", "found '{date}.csv', wanted a uri whose placeholders are among 'period'"),
+        ("train.csv", "'{period}.csv'", "4: data.train: found {'uri': '{period}.csv'}, wanted a uri with {period} and"),
+        ("components: {}", "components: {xgb: {}}", "5: components.xgb: no known key. Known keys: processing, "),
+        (
+            "components: {}",
+            "components: {}\npipelines: {training: {gates: [{metric: auc}]}}",
+            "6: pipelines.training.gates[0]: found {'metric': 'auc'}, wanted a gate with min, max or both.",
+        ),
+        (
+            "components: {}",
+            "components: {}\npipelines: {training: {steps: [processing, algorithm]}}",
+            "wanted inference steps that training has too; 'monitoring', 'explainability' is switched off in training.",
+        ),
+        ("components: {}", "components: {}\ndrift: {then: retrain}", "wanted then: retrain goes together with `with`"),
+        (
+            "components: {}",
+            "components: {algorithm: {serve: {max_payload_mb: 50, concurrency: 4}}}",
+            "wanted max_payload_mb times concurrency is at most 100.",
+        ),
+        (
+            "components: {}",
+            "components: {}\nimages: {algorithm: {uri: x, digest: latest}}",
+            "6: images.algorithm.digest: found 'latest', wanted text that matches",
+        ),
+        (
+            "components: {}",
+            "components: {}\nimages: {algoritm: {uri: x}}",
+            "6: images.algoritm: found 'algoritm', wanted 'processing', 'algorithm', 'monitoring' or 'explainability'.",
+        ),
+    ],
+)
+def test_a_problem_says_what_was_found_and_what_was_wanted(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in SMALL
+
+    assert said in problems(tmp_path, SMALL.replace(old, new))[0]
+
+
+def test_a_key_that_is_there_twice_is_told_with_its_line(tmp_path: Path) -> None:
+    assert problems(tmp_path, SMALL + "name: other\n") == [
+        'use-case.yaml:6: no YAML: found duplicate key "name" with value "other" (original value: "churn").'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1", "use-case.yaml:1: no YAML: "),
+        ("", "use-case.yaml:1: found an empty file, wanted a mapping"),
+        ("- 1\n", "use-case.yaml:1: found a list, wanted a mapping"),
+        ("quartet\n", "use-case.yaml:1: found the str 'quartet', wanted a mapping"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in problems(tmp_path, text)[0]
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "use-case.yaml").write_bytes(b"name: \xff\n")
+
+    with pytest.raises(SettingsError, match=r"no UTF-8 text \(invalid start byte at byte 6\)"):
+        read_manifest(tmp_path / "use-case.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"absent\.yaml does not exist"):
+        read_manifest(tmp_path / "absent.yaml")
+
+
+def test_a_manifest_cannot_be_changed(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, SMALL)).manifest
+
+    with pytest.raises(ValueError, match="frozen"):
+        manifest.name = "other"  # type: ignore[misc]
+
+
+def test_a_path_is_written_as_one_would_say_it() -> None:
+    assert dotted(("data", "train", 0, "uri")) == "data.train[0].uri"
+    assert dotted(()) == "manifest"
+
+
+def test_the_flights_manifest_is_fine() -> None:
+    path = Path(__file__).parents[2] / "pipelines/flights/use-case.yaml"
+
+    assert isinstance(read_manifest(path).manifest, Manifest)

@@ -1,0 +1,157 @@
+"""Releases and the pointer to the one in use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.manifest import Gate
+from pipelines.releases import (
+    GateError,
+    GateResult,
+    Release,
+    current_id,
+    current_release,
+    history,
+    metrics_of,
+    promote,
+    read_release,
+    rollback,
+    write_release,
+)
+from pipelines.storage import Storage
+from shared.errors import ArtefactError, DataError, SettingsError
+
+
+def released(storage: Storage, name: str, *, met: bool = True) -> Release:
+    gates = [{"metric": "auc", "met": met}]
+    return write_release(storage, name, {"apiVersion": "quartet/v1", "gates": gates, "parts": {}})
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(tmp_path)
+
+
+def test_the_pointer_is_moved_and_the_history_says_who_when_from_and_to(storage: Storage) -> None:
+    promote(storage, released(storage, "one"), "first")
+    before = promote(storage, released(storage, "two"), "second")
+
+    moves = history(storage)
+    assert before == "one"
+    assert current_id(storage) == "two"
+    assert [(move["from"], move["to"]) for move in moves] == [(None, "one"), ("one", "two")]
+    assert [move["why"] for move in moves] == ["first", "second"]
+    assert all(move["by"] and move["at"].endswith("Z") for move in moves)
+
+
+def test_rolling_back_again_goes_further_back(storage: Storage) -> None:
+    for name in ("one", "two", "three"):
+        promote(storage, released(storage, name), "")
+
+    assert rollback(storage) == ("three", "two")
+    assert rollback(storage) == ("two", "one")
+    with pytest.raises(SettingsError, match="no release before 'one'"):
+        rollback(storage)
+
+
+def test_promoting_the_current_release_is_no_move(storage: Storage) -> None:
+    one = released(storage, "one")
+    promote(storage, one, "")
+    promote(storage, one, "")
+
+    assert len(history(storage)) == 1
+
+
+def test_a_release_whose_gate_is_not_met_is_promoted_by_force_only(storage: Storage) -> None:
+    poor = released(storage, "poor", met=False)
+
+    with pytest.raises(GateError, match=r"'poor' does not meet its gates \(auc\)"):
+        promote(storage, poor, "")
+    promote(storage, poor, "forced", force=True)
+    assert current_id(storage) == "poor"
+
+
+def test_a_release_never_changes(storage: Storage) -> None:
+    released(storage, "one")
+
+    with pytest.raises(SettingsError, match="exists already"):
+        released(storage, "one")
+
+
+def test_a_reader_never_sees_half_a_pointer(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    promote(storage, released(storage, "one"), "")
+    two = released(storage, "two")
+
+    def torn(*_: Any) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "replace", torn)
+    with pytest.raises(OSError, match="full"):
+        promote(storage, two, "")
+    assert current_id(storage) == "one"
+    assert sorted(path.name for path in storage.releases.iterdir()) == [
+        ".lock",
+        "current",
+        "history.jsonl",
+        "one.json",
+        "two.json",
+    ]
+
+
+def test_no_current_release_says_what_to_do(storage: Storage) -> None:
+    with pytest.raises(DataError, match="Run the training pipeline first"):
+        current_release(storage)
+    released(storage, "one")
+    with pytest.raises(DataError, match="Promote one: 'one' is the latest"):
+        current_release(storage)
+
+
+def test_a_misspelt_release_names_the_nearest(storage: Storage) -> None:
+    released(storage, "20130501-one")
+
+    with pytest.raises(SettingsError, match="Did you mean '20130501-one'"):
+        read_release(storage, "20130501-oen")
+
+
+def test_a_file_that_is_no_release_is_refused(storage: Storage) -> None:
+    write_release(storage, "one", {"apiVersion": "other"})
+
+    with pytest.raises(ArtefactError, match=r"is no quartet/v1 release"):
+        read_release(storage, "one")
+
+
+def test_a_part_that_a_release_lacks_is_named(storage: Storage) -> None:
+    with pytest.raises(DataError, match="release 'one' has no 'baseline'"):
+        released(storage, "one").uri("baseline")
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "metrics"),
+    [
+        ({"validation": {"auc": 0.7}}, {"validation:auc": 0.7}),
+        ({"metrics": {"validation:auc": 0.7}, "rounds": 5}, {"validation:auc": 0.7}),
+        ({"binary": {"auc": {"value": 0.7, "standard_deviation": "NaN"}}}, {"binary:auc": 0.7}),
+        ({"auc": None, "ok": True, "curve": [1, 2]}, {}),
+        ([], {}),
+    ],
+)
+def test_metrics_are_named_by_their_path(evaluation: Any, metrics: dict[str, float]) -> None:
+    assert metrics_of(evaluation) == metrics
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value", "met"),
+    [
+        (0.6, None, 0.6, True),
+        (0.6, None, 0.59, False),
+        (None, 2.0, 2.1, False),
+        (1.0, 2.0, 1.5, True),
+        (0.0, None, None, False),
+    ],
+)
+def test_a_gate_is_met_within_its_bounds(low: float | None, high: float | None, value: float | None, met: bool) -> None:
+    assert GateResult(Gate(metric="m", min=low, max=high), value).met is met
