@@ -1,0 +1,62 @@
+"""Fixtures: fresh places, a baseline to serve with, a model."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shared.artefact import write_artefact
+from shared.files import write_json
+from shared.schema import Column, Schema
+from tests.components.monitoring.places import Place, Places, rows
+
+
+@pytest.fixture(autouse=True)
+def untouched_process() -> Iterator[None]:
+    """The entrypoint takes over signals and the root logger; a test gives them back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    folder = tmp_path / "places"
+    folder.mkdir()
+    return Places(folder)
+
+
+@pytest.fixture(scope="session")
+def table() -> pl.DataFrame:
+    return rows(4000)
+
+
+@pytest.fixture(scope="session")
+def trained(table: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A baseline of the table, without a model; not to be changed."""
+    return Places(tmp_path_factory.mktemp("trained")).trained(table, time="day")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder as far as monitoring reads it: scores spread evenly from 0 to 1."""
+    folder = tmp_path_factory.mktemp("model")
+    write_json(folder / "scores.json", {"edges": [0.0, 0.25, 0.5, 0.75, 1.0], "counts": [500, 500, 500, 500]})
+    write_artefact(
+        folder,
+        component="algorithm",
+        schema=Schema((Column("amount", "number"),)),
+        settings={},
+        extra={"outputs": ["score"], "threshold": 0.4},
+    )
+    return folder
