@@ -111,12 +111,14 @@ class PredictionBaseline:
         outputs: names of the model's output columns.
         edges: of the bins, ascending, shape (n_bins + 1,); scores outside count in the outermost bins.
         counts: shape (n_bins,).
+        spread: greatest effect of a stretch of validation rows against the others; None if the model does not tell.
         threshold: score from which the model decides for positive; None if it decides nothing.
     """
 
     outputs: tuple[str, ...]
     edges: FloatArray
     counts: Counts
+    spread: float | None = None
     threshold: float | None = None
 
     def counted(self, scores: FloatArray) -> Counts:
@@ -130,6 +132,7 @@ class PredictionBaseline:
             "outputs": list(self.outputs),
             "edges": self.edges.tolist(),
             "counts": self.counts.tolist(),
+            "spread": self.spread,
             "threshold": self.threshold,
         }
 
@@ -140,6 +143,7 @@ class PredictionBaseline:
             tuple(value["outputs"]),
             np.array(value["edges"], dtype=np.float64),
             np.array(value["counts"], dtype=np.int64),
+            value["spread"],
             value["threshold"],
         )
 

@@ -279,6 +279,7 @@ def prediction_baseline(folder: Path) -> tuple[PredictionBaseline | None, dict[s
     try:
         edges = np.array(value["edges"], dtype=np.float64)
         counts = np.array(value["counts"], dtype=np.int64)
+        spread = spread_of_stretches(value.get("blocks"), counts.size)
         outputs = tuple(str(name) for name in model.extra.get("outputs") or ("score",))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"model scores.json cannot be read: {error!r}. Train the model again.") from None
@@ -289,4 +290,19 @@ def prediction_baseline(folder: Path) -> tuple[PredictionBaseline | None, dict[s
         )
     threshold = model.extra.get("threshold")
     decides = float(threshold) if isinstance(threshold, (int, float)) else None
-    return PredictionBaseline(outputs, edges, counts, decides), {"model": model.digest}
+    return PredictionBaseline(outputs, edges, counts, spread, decides), {"model": model.digest}
+
+
+def spread_of_stretches(stretches: Sequence[Sequence[int]] | None, size: int) -> float | None:
+    """How far stretches of the validation rows differ in their scores; None when the model does not tell.
+
+    Args:
+        stretches: counts of each stretch, shape (n_stretches, size).
+        size: number of bins.
+
+    Raises:
+        ValueError: a stretch has another number of bins.
+    """
+    if not stretches:
+        return None
+    return _rounded(block_variability(np.array(stretches, dtype=np.int64).reshape(-1, size), in_order=True))

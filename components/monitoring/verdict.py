@@ -194,11 +194,13 @@ class Thresholds:
         return max(self.settings.minimum_effect, min(CEILING, self.settings.margin * found))
 
     def of_prediction(self, baseline: Baseline) -> float:
-        """The threshold of the scores: the median of the columns'.
+        """The threshold of the scores: how far stretches of the validation rows differ in them.
 
-        A model's scores are not known block by block. They are made of the columns, so they are taken to move from
-        block to block as the columns do.
+        Of a model that does not tell, the median of the columns': scores are made of the columns, and are taken to move
+        from block to block as they do.
         """
+        if baseline.prediction is not None and baseline.prediction.spread is not None:
+            return self.above((baseline.prediction.spread,) * max(1, len(baseline.lengths)))
         found = [self.above(column.spread) for column in baseline.columns if column.cells.kind != "presence"]
         return float(np.median(found)) if found else self.settings.minimum_effect
 

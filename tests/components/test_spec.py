@@ -73,7 +73,11 @@ def test_a_variant_that_does_not_exist_says_why(tmp_path: Path) -> None:
         ('[variants.cpu]\nrequirements = "requirements/cpu.txt"', "[variants]\ncpu = 1", "wanted one table a variant"),
         ("requirements = ", "require = ", "'require' is no known key. Did you mean 'requirements'?"),
         ('requirements = "requirements/cpu.txt"', "", "names no requirements, wanted the variant's lock file"),
-        ('"requirements/cpu.txt"', '"r.txt"\naccelerator = "gpu"', "accelerator is 'gpu', wanted one of 'none', 'cuda'"),
+        (
+            '"requirements/cpu.txt"',
+            '"r.txt"\naccelerator = "gpu"',
+            "accelerator is 'gpu', wanted one of 'none', 'cuda'",
+        ),
         ('"requirements/cpu.txt"', '"r.txt"\narchitectures = ["x86"]', "wanted a list of 'amd64', 'arm64'"),
         ('"requirements/cpu.txt"', '"r.txt"\nbase = 3', "base is 3, wanted text"),
         ('name = "toy"', "name = ", "is no TOML"),

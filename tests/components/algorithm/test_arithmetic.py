@@ -45,7 +45,17 @@ def test_a_distribution_of_distinct_scores_has_bins_of_equally_many() -> None:
 
 
 def test_one_distinct_score_is_one_bin() -> None:
-    assert scores.distribution(np.full(7, 0.25, dtype=np.float32)) == {"edges": [0.25, 0.25], "counts": [7]}
+    assert scores.distribution(np.full(7, 0.25, dtype=np.float32)) == {
+        "edges": [0.25, 0.25],
+        "counts": [7],
+        "blocks": [[1]] * 7,
+    }
+
+
+def test_stretches_of_rows_are_counted_in_their_order() -> None:
+    found = scores.distribution(np.arange(800, dtype=np.float32), bins=2)
+
+    assert found["blocks"] == [[100, 0]] * 4 + [[0, 100]] * 4
 
 
 @pytest.mark.parametrize("rows", [1, 2, 16, 17, 1000])

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from components.monitoring.train import spread_of_stretches
 from shared.artefact import open_artefact
 from tests.components.monitoring.places import IDS, Place, Places, rows
 
@@ -163,8 +164,19 @@ def test_the_models_scores_become_the_baseline_of_the_prediction(
     assert place.read("baseline.json", "baseline")["prediction"] == {
         **json.loads((model / "scores.json").read_text()),
         "outputs": ["score"],
+        "spread": None,
         "threshold": 0.4,
     }
+
+
+def test_scores_that_differ_from_stretch_to_stretch_are_given_more_room() -> None:
+    alike = [[50, 50], [50, 50], [50, 50]]
+    unlike = [[90, 10], [10, 90], [50, 50]]
+
+    assert spread_of_stretches(alike, 2) == 0
+    # 90 and 10 against the others' 60 and 140: 2 sum (p - q)^2 / (p + q) = 1.5, less 1 / neff with neff = 66.7.
+    assert spread_of_stretches(unlike, 2) == pytest.approx((1.5 - 0.015) ** 0.5, abs=1e-6)
+    assert spread_of_stretches(None, 2) is None
 
 
 @pytest.mark.parametrize(
