@@ -33,11 +33,11 @@ def nested(annotation: Any) -> tuple[type[Part] | None, str]:
     """The Part inside an annotation, and how a path goes through what holds it."""
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return annotation, ""
-    marks = {dict: ".<name>", tuple: "[]"}
+    marks: dict[Any, str] = {dict: ".<name>", tuple: "[]"}
     for inner in typing.get_args(annotation):
         found, _ = nested(inner)
         if found is not None:
-            return found, marks.get(typing.get_origin(annotation) or type, "")
+            return found, marks.get(typing.get_origin(annotation), "")
     return None, ""
 
 

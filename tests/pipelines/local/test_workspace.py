@@ -28,8 +28,8 @@ def request(job: ProcessingJob | TrainingJob, folder: Path) -> Any:
 
     def resolve(reference: Reference) -> str:
         match reference:
-            case Raw(name):
-                return uri_of(folder / "in" / name)
+            case Raw(source):
+                return uri_of(folder / "in" / source)
             case SettingsFile():
                 return uri_of(folder / "in/settings")
             case _:
