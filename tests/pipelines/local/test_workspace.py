@@ -34,7 +34,7 @@ def request(job: ProcessingJob | TrainingJob, folder: Path) -> Any:
                 return uri_of(folder / "in/settings")
             case _:
                 name = getattr(reference, "name", None) or getattr(reference, "step", "role")
-                return uri_of(folder / "out" / name)
+                return uri_of(folder / "out" / str(name))
 
     return job.request(resolve)
 
