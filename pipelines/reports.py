@@ -20,6 +20,8 @@ PAGE_BYTES: Final = 1_000_000
 """A page stays below this, so that it can be sent by mail; details give way to it."""
 TRIVIAL_AUC: Final = 0.5
 """The AUC of a model that gives every row the same score."""
+REMEMBERED: Final = " *"
+"""Marks a period that its release was trained on."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def periods_section(outcome: Outcome, storage: Storage) -> Section:
         again = new if new is not None and new.period == scored.period else None
         rows.append(
             (
-                scored.period or "all",
+                f"{scored.period or 'all'}{REMEMBERED if scored.remembered else ''}",
                 scored.rows,
                 "drift" if scored.drifted else "no drift" if scored.drift else "not checked",
                 _columns_text(drifted_columns(scored.drift)),
@@ -169,6 +171,8 @@ def periods_section(outcome: Outcome, storage: Storage) -> Section:
         "AUC is the share of pairs of a positive and a negative row that the score puts in the right order, measured "
         "once the outcomes are known; a model that gives every row the same score has 0.5."
     )
+    if any(scored.remembered for scored in outcome.scored):
+        text += f" A period marked{REMEMBERED} was among its release's training data: its AUC is no forecast."
     return Section("Periods", tuple(blocks), text)
 
 

@@ -71,6 +71,11 @@ class Scored:
     folder: Path
 
     @property
+    def remembered(self) -> bool:
+        """Whether the release was trained on this period too, so that its quality here says nothing of new data."""
+        return self.period is not None and self.period in (self.release.content["data"]["periods"] or ())
+
+    @property
     def drift(self) -> Mapping[str, Any]:
         """The verdict in monitoring's drift.json; empty without one."""
         return _optional_json(self.folder / "monitoring/report/drift.json")

@@ -59,6 +59,16 @@ def test_each_period_has_a_row_with_its_verdict_and_both_aucs(both: Outcome, toy
     assert table.rows[0][7] == "inference/r1-p3"
 
 
+def test_a_period_that_the_release_was_trained_on_is_marked(both: Outcome, toy: Any) -> None:
+    release = both.scored[0].release
+    learnt = {**release.content, "data": {**release.content["data"], "periods": ["p3"]}}
+    known = replace(both.scored[0], release=replace(release, content=learnt))
+
+    table = blocks(replace(both, scored=(known, *both.scored[1:])), toy, "Periods")[0]
+
+    assert [row[0] for row in table.rows] == ["p3 *", "p4", "p5"]
+
+
 def test_the_verdict_counts_what_drifted(both: Outcome, toy: Any) -> None:
     document = reports.run_report(both, toy.storage, "toy")
 
