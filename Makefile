@@ -19,16 +19,24 @@ TORCH := $(VENV)/.installed-torch
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format lock torch clean
+.PHONY: help demo test images test-images lint format lock torch clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(RUNTIME) ## Run the example: train on flights, score the later months, write the report
 	@$(BIN)/python -m pipelines run pipelines/flights/use-case.yaml --pipeline both
 
 test: lint ## Run the checks of lint, then all tests
 	@$(BIN)/python -m pytest
+
+images: $(DEVELOPMENT) ## Build the CPU images, with a Docker engine that is started where none answers
+	@engine/start
+	@engine/base
+	@$(BIN)/python build.py build
+
+test-images: images ## Test the images as images; `make test` does so too where an engine answers
+	@$(BIN)/python -m pytest tests/images
 
 lint: $(DEVELOPMENT) ## Check style, types and import rules
 	@$(BIN)/ruff check
@@ -89,5 +97,5 @@ lock: $(RUNTIME) ## Regenerate the lock files from the .in files
 	@$(LOCK) requirements/dev.in -c requirements/demo.txt -o requirements/dev.txt
 	@$(LOCK) requirements/flights.in --no-deps -o requirements/flights.txt
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
-	@for set in $(COMPONENTS) algorithm/requirements/torch-cpu; do \
+	@for set in $(COMPONENTS) $(addprefix algorithm/requirements/,torch-cpu xgboost-cuda torch-cuda); do \
 	  $(LOCK) requirements/shared.in "components/$$set.in" -c requirements/demo.txt -o "components/$$set.txt" || exit 1; done

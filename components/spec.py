@@ -57,6 +57,7 @@ class Variant:
         base: the image that it stands on.
         accelerator: the device that its packages can use; every image also works without.
         architectures: the processors that it is built for.
+        without: folders of the installed packages, such as scipy/stats, that nothing in the image imports: left out.
         wheels: a file below the repository's root with what comes as a file and not from an index, installed without
             its dependencies; None for most.
         purpose: what the variant is for, in one sentence; empty where the name says it.
@@ -67,6 +68,7 @@ class Variant:
     base: str = BASE
     accelerator: Accelerator = "none"
     architectures: tuple[Architecture, ...] = ("amd64",)
+    without: tuple[str, ...] = ()
     wheels: str | None = None
     purpose: str = ""
 
@@ -115,8 +117,13 @@ def read_spec(path: Path) -> Spec:
         raise SettingsError(f"{path}: name is {table['name']!r}, wanted the folder's name {path.parent.name!r}.")
     train, serve = (_mode(table.get(mode), f"{path}: [{mode}]") for mode in MODES)
     tables = _variant_tables(table.get("variants", {}), path)
-    there = {name: _variant(name, value, f"{path}: [variants.{name}]") for name, value in tables.items() if name not in _absent(tables)}
-    return Spec(table["name"], table["summary"], train, serve, there, _absent(tables))
+    absent = _absent(tables)
+    there = {
+        name: _variant(name, value, f"{path}: [variants.{name}]")
+        for name, value in tables.items()
+        if name not in absent
+    }
+    return Spec(table["name"], table["summary"], train, serve, there, absent)
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -164,9 +171,11 @@ def _absent(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def _variant(name: str, table: Mapping[str, Any], where: str) -> Variant:
     known = tuple(item.name for item in fields(Variant) if item.name != "name")
     _check_names(table, known, where)
-    text = {key: value for key, value in table.items() if key not in ("accelerator", "architectures")}
+    text = {key: value for key, value in table.items() if key not in ("accelerator", "architectures", "without")}
     if "requirements" not in text:
-        raise SettingsError(f"{where} names no requirements, wanted the variant's lock file, or left_out with a reason.")
+        raise SettingsError(
+            f"{where} names no requirements, wanted the variant's lock file, or left_out with a reason."
+        )
     for key, value in text.items():
         if not isinstance(value, str) or not value:
             raise SettingsError(f"{where} {key} is {value!r}, wanted text.")
@@ -178,6 +187,7 @@ def _variant(name: str, table: Mapping[str, Any], where: str) -> Variant:
         name=name,
         accelerator=accelerators[accelerator],
         architectures=_architectures(table.get("architectures", ["amd64"]), f"{where} architectures"),
+        without=_strings(table.get("without", []), f"{where} without"),
         **text,
     )
 

@@ -1,0 +1,153 @@
+"""What is in an image, and what is not."""
+
+from __future__ import annotations
+
+import json
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import build
+from components.spec import NAMES, specs
+
+ROOT = Path(__file__).parents[2]
+COMPILERS = {"cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "rustc", "go", "javac", "nvcc", "uv"}
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def component(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def image(engine: Any, component: str) -> Any:
+    return engine.images.get(build.defaults(build.images(specs(), component))[0].local)
+
+
+@pytest.fixture(scope="session")
+def files(engine: Any, image: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tarfile.TarInfo]:
+    """Everything in the image, by its path without the first slash; layers put together, but no container started."""
+    container = engine.containers.create(image.id)
+    path = tmp_path_factory.mktemp("image") / "image.tar"
+    try:
+        with path.open("wb") as written:
+            for chunk in container.export():
+                written.write(chunk)
+        with tarfile.open(path) as archive:
+            return {member.name.rstrip("/"): member for member in archive}
+    finally:
+        path.unlink(missing_ok=True)
+        container.remove(force=True)
+
+
+def below(files: dict[str, tarfile.TarInfo], folder: str) -> Iterator[str]:
+    return (name for name in files if name.startswith(f"{folder}/"))
+
+
+def test_nothing_lies_where_sagemaker_mounts(files: dict[str, tarfile.TarInfo]) -> None:
+    assert list(below(files, "opt/ml")) == []
+
+
+def test_it_holds_shared_and_its_own_component_alone(files: dict[str, tarfile.TarInfo], component: str) -> None:
+    assert {name.split("/")[2] for name in below(files, "opt/program")} == {"bin", "components", "shared"}
+    assert {name.split("/")[3] for name in below(files, "opt/program/components")} == {"__init__.py", component}
+
+
+def test_its_modules_are_those_of_the_checkout(files: dict[str, tarfile.TarInfo], component: str) -> None:
+    """The folder is the import path, in the image too."""
+    packages = (ROOT / "shared", ROOT / "components" / component)
+    wanted = {path.relative_to(ROOT).as_posix() for package in packages for path in package.rglob("*.py")}
+    found = {name.removeprefix("opt/program/") for name in below(files, "opt/program") if name.endswith(".py")}
+
+    assert found == wanted | {"components/__init__.py"}
+
+
+def test_each_file_is_readable_by_everybody_and_writable_by_root_alone(files: dict[str, tarfile.TarInfo]) -> None:
+    ours = [files[name] for top in ("opt/program", "opt/venv", "opt/bytecode") for name in below(files, top)]
+    wrong = [
+        member.name
+        for member in ours
+        if not member.issym()
+        and (not member.mode & stat.S_IROTH or member.mode & stat.S_IWOTH or member.uid or member.gid)
+    ]
+
+    assert wrong == []
+    assert [member.name for member in ours if member.isdir() and not member.mode & stat.S_IXOTH] == []
+
+
+def test_no_compiler_and_no_installer_but_the_bases_is_there(files: dict[str, tarfile.TarInfo]) -> None:
+    programs = {Path(name).name for name in files if Path(name).parent.name in ("bin", "sbin")}
+
+    assert programs & COMPILERS == set()
+
+
+def test_no_cache_is_left(files: dict[str, tarfile.TarInfo]) -> None:
+    caches = ("root/.cache", "build", "var/lib/apt/lists/d", "var/cache/apt/archives/p")
+
+    assert [name for name in files for cache in caches if name.startswith(cache) and files[name].isfile()] == []
+    assert [name for name in below(files, "tmp")] == []
+
+
+def test_no_bytecode_lies_beside_a_source(files: dict[str, tarfile.TarInfo]) -> None:
+    """Beside it, it could be older than the source; in its own tree it is made with the image."""
+    assert [name for top in ("opt/program", "opt/venv") for name in below(files, top) if name.endswith(".pyc")] == []
+    assert any(name.endswith(".pyc") for name in below(files, "opt/bytecode/opt/program"))
+
+
+def test_the_labels_tell_what_it_is(image: Any, component: str) -> None:
+    labels = image.labels
+
+    assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+    assert labels["quartet.component"] == component
+    assert labels["org.opencontainers.image.title"] == f"quartet/{component}"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.version"] == build.version()
+    assert labels["org.opencontainers.image.revision"]
+    assert labels["org.opencontainers.image.base.name"] == specs()[component].variants[labels["quartet.variant"]].base
+
+
+def test_it_starts_its_program_as_process_1_and_no_server_by_itself(image: Any, component: str) -> None:
+    config = image.attrs["Config"]
+
+    assert config["Entrypoint"] == ["/opt/venv/bin/python", "-P", "-m", f"components.{component}"]
+    assert not config["Cmd"]
+    assert config["User"] in ("", "0", "root")
+    assert not config.get("Healthcheck")
+
+
+def test_a_cpu_image_asks_for_no_device(image: Any) -> None:
+    environment = dict(item.split("=", 1) for item in image.attrs["Config"]["Env"])
+
+    assert environment["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert environment["NVIDIA_DRIVER_CAPABILITIES"] == ""
+
+
+def test_nothing_of_this_machine_is_in_its_history(image: Any) -> None:
+    told = json.dumps([image.history(), image.attrs["Config"]["Env"]])
+
+    assert "INDEX_URL" not in told
+    assert "PIP_" not in told.replace("PIP_CERT", "")
+    assert "http://" not in told
+    assert "https://" not in told
+
+
+def test_it_is_not_larger_than_its_bar(engine: Any, image: Any, component: str) -> None:
+    """Megabytes as a registry stores them: gzip -6 of `docker save`."""
+    bars = {"processing": 130, "algorithm": 140, "monitoring": 170, "explainability": 210}
+
+    assert build.compressed(image.save()) / 1e6 <= bars[component]
+
+
+def test_it_imports_nothing_heavy_before_it_must(engine: Any, image: Any, component: str) -> None:
+    heavy = "{'polars', 'numpy', 'scipy', 'xgboost', 'torch', 'pandas', 'woodelf'}"
+    script = f"import sys, components.{component}.component; print(sorted({heavy} & set(sys.modules)))"
+    code, said = build.run(engine, image.id, ["-P", "-c", script], entrypoint=["/opt/venv/bin/python"])
+
+    assert code == 0, said
+    assert "xgboost" not in said
+    assert "scipy" not in said
+    assert "torch" not in said

@@ -1,0 +1,227 @@
+"""The ways in which an image is started, by services, by clients and by people."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.spec import NAMES
+from tests.images.containers import Jobs, outputs_of
+from tests.images.data import BASELINE, SETTINGS, training
+
+Starting = Callable[..., Any]
+
+
+@pytest.fixture(params=NAMES)
+def component(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def ended(start: Starting, component: str, *command: str, **options: Any) -> Any:
+    with start(component, command, **options) as container:
+        return container.ended(60)
+
+
+def test_alone_it_explains_itself_and_fails(start: Starting, component: str) -> None:
+    done = ended(start, component)
+
+    assert done.code == 2
+    assert done.said.startswith(f"quartet {component}: ")
+
+
+@pytest.mark.parametrize("mode", ["train", "serve"])
+def test_with_nothing_mounted_it_says_what_is_missing(start: Starting, component: str, mode: str) -> None:
+    done = ended(start, component, mode)
+
+    assert done.code == 2
+    assert "Mount" in done.said
+    assert "Traceback" not in done.said
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+def test_help_is_no_failure(start: Starting, component: str, word: str) -> None:
+    done = ended(start, component, word)
+
+    assert done.code == 0
+    assert "train" in done.said
+
+
+def test_schema_is_a_json_schema(start: Starting, component: str) -> None:
+    done = ended(start, component, "schema")
+    schema = json.loads(done.said)
+
+    assert done.code == 0
+    assert schema["type"] == "object"
+    assert schema["properties"]
+
+
+def test_an_unknown_word_is_refused(start: Starting, component: str) -> None:
+    done = ended(start, component, "tarin")
+
+    assert done.code == 2
+    assert "Did you mean 'train'?" in done.said
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "code"),
+    [
+        (["quartet-component", "--help"], 0),
+        (["/opt/program/bin/quartet-component", "--help"], 0),
+        (["quartet-component"], 2),
+        (["train"], 2),
+        (["serve"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_its_commands_are_entry_points_too(start: Starting, component: str, entrypoint: list[str], code: int) -> None:
+    done = ended(start, component, entrypoint=entrypoint)
+
+    assert done.code == code
+    assert component in done.said or "Mount" in done.said
+
+
+def test_another_program_can_be_run_in_it(start: Starting, component: str) -> None:
+    """What the SageMaker Python SDK needs of an image when it brings a script: bash, python3 and pip."""
+    done = ended(start, component, "bash", "-c", "command -v python3 && (command -v pip || command -v pip3)")
+
+    assert done.code == 0
+    assert "/opt/venv/bin/python3" in done.said
+
+
+def test_a_file_beside_it_does_not_hide_its_own_modules(start: Starting, component: str, tmp_path: Path) -> None:
+    (tmp_path / "shared.py").write_text("raise SystemExit(9)")
+    (tmp_path / "json.py").write_text("raise SystemExit(9)")
+    mounted = {str(tmp_path): {"bind": "/opt/ml/code", "mode": "ro"}}
+    done = ended(start, component, "--help", volumes=mounted, working_dir="/opt/ml/code")
+
+    assert done.code == 0, done.said
+
+
+def test_arguments_alone_are_settings(start: Starting, raw: Path, tmp_path: Path) -> None:
+    """A Processing job with ContainerArguments and no entry point: no word says train or serve."""
+    jobs = Jobs(start, tmp_path, "0:0")
+    arguments = ["--target", "late", "--ids", "flight", "--time", "when"]
+    done = jobs.processing(
+        "processing", {"data": raw / "training"}, outputs_of("processing", "train"), command=arguments
+    )
+
+    assert done.code == 0, done.said
+    assert (done.outputs["state"] / "state.json").exists()
+
+
+def test_an_entry_point_with_arguments_is_the_same_job(start: Starting, raw: Path, tmp_path: Path) -> None:
+    jobs = Jobs(start, tmp_path, "0:0")
+    entrypoint = ["quartet-component", "train", "--target", "late", "--ids", "flight"]
+    done = jobs.processing(
+        "processing", {"data": raw / "training"}, outputs_of("processing", "train"), entrypoint=entrypoint
+    )
+
+    assert done.code == 0, done.said
+
+
+def test_a_training_job_without_a_word_trains(start: Starting, runs: Mapping[str, Any], tmp_path: Path) -> None:
+    """As ModelTrainer of the SageMaker Python SDK v3 starts it in its local mode."""
+    jobs = Jobs(start, tmp_path, "0:0")
+    made = runs["processing train"].outputs
+    channels = {name: made[name] for name in ("train", "validation", "state")}
+    done = jobs.training("algorithm", channels, {"num_round": "2"}, command=[])
+
+    assert done.code == 0, done.said
+    assert (done.outputs["model"] / "model.ubj").exists()
+
+
+def test_a_laptop_needs_two_mounts_and_a_word(start: Starting, raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    volumes = {
+        str(raw / "training"): {"bind": "/opt/ml/processing/input/data", "mode": "ro"},
+        str(tmp_path / "out"): {"bind": "/opt/ml/processing/output", "mode": "rw"},
+    }
+    done = ended(
+        start, "processing", "train", "--target", "late", volumes=volumes, tmpfs={"/tmp": "", "/opt/ml/output": ""}
+    )
+
+    assert done.code == 0, done.said
+    assert (tmp_path / "out/state/state.json").exists()
+
+
+def test_a_failure_is_told_where_each_kind_of_job_looks_for_it(start: Starting, raw: Path, tmp_path: Path) -> None:
+    jobs = Jobs(start, tmp_path, "0:0")
+    wrong = {**SETTINGS, "target": "lat"}
+    done = jobs.processing("processing", {"data": raw / "training"}, outputs_of("processing", "train"), wrong)
+
+    assert done.code in (2, 3)
+    assert "late" in done.message
+    assert done.message == done.failure
+    assert [path for folder in done.outputs.values() for path in folder.rglob("*")] == []
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stopped_job_ends_soon_and_leaves_no_output(
+    start: Starting, runs: Mapping[str, Any], tmp_path: Path, name: str, signal: str
+) -> None:
+    """A quarter of a processor makes any job last long enough to be stopped."""
+    big = tmp_path / "big"
+    big.mkdir()
+    training(60_000).write_csv(big / "data.csv")
+    jobs = Stopping(start, tmp_path, "0:0", signal)
+    slow: dict[str, Any] = {"nano_cpus": 250_000_000}
+    made = runs["processing train"].outputs
+    if name == "algorithm":
+        channels = {part: made[part] for part in ("train", "validation", "state")}
+        rounds = {"num_round": "100000", "early_stopping_rounds": "0", "nthread": "1"}
+        done = jobs.training(name, channels, rounds, **slow)
+    elif name == "explainability":
+        given = {"data": made["train"], "model": runs["algorithm train"].outputs["model"]}
+        done = jobs.processing(name, given, outputs_of(name, "train"), **slow)
+    else:
+        settings = SETTINGS if name == "processing" else BASELINE
+        done = jobs.processing(name, {"data": big}, outputs_of(name, "train"), settings, **slow)
+
+    assert done.code == {"SIGTERM": 143, "SIGINT": 130}[signal], done.said
+    assert "Traceback" not in done.said
+    assert [path for folder in done.outputs.values() for path in folder.rglob("*") if path.is_file()] == []
+
+
+class Stopping(Jobs):
+    """Runs jobs and stops each as soon as its program has taken over the signals of process 1."""
+
+    def __init__(self, start: Starting, root: Path, user: str, signal: str) -> None:
+        super().__init__(self._stopped, root, user)
+        self._start = start
+        self._signal = signal
+
+    def _stopped(self, component: str, *arguments: Any, **options: Any) -> Any:
+        return Stopped(self._start(component, *arguments, **options), self._signal)
+
+
+class Stopped:
+    """A container that is told to end once it listens."""
+
+    def __init__(self, context: Any, signal: str) -> None:
+        self._context = context
+        self._signal = signal
+
+    def __enter__(self) -> Any:
+        container = self._context.__enter__()
+        until = time.monotonic() + 60
+        while container.running and time.monotonic() < until and not listens(container, self._signal):
+            time.sleep(0.05)
+        container.signal(self._signal)
+        return container
+
+    def __exit__(self, *details: object) -> None:
+        self._context.__exit__(*details)
+
+
+def listens(container: Any, signal: str) -> bool:
+    """Whether process 1 has a handler of its own for a signal: the bits of SigCgt in its status."""
+    status = container.status()
+    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), "0")
+    # Python itself has one for SIGINT from its first moment; ours comes with that for SIGTERM.
+    return all(int(caught, 16) >> (number - 1) & 1 for number in {{"SIGINT": 2, "SIGTERM": 15}[signal], 15})

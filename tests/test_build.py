@@ -1,0 +1,298 @@
+"""The builder's arithmetic: which images, which commands, which errors. No engine is needed."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import build
+from build import BuildError, Image, build_arguments, build_command, build_prefix, images, touched
+from components.spec import NAMES, Variant, specs
+
+CPU = Image("processing", Variant("cpu", "requirements/cpu.txt", base="registry/python:3.13-slim-trixie"), "amd64")
+CUDA = Image("algorithm", Variant("torch-cuda", "requirements/torch-cuda.txt", accelerator="cuda"), "amd64")
+
+
+# --- Which images
+
+
+def test_every_component_has_an_image_for_the_cpu() -> None:
+    chosen = build.defaults(images(specs()))
+
+    assert [image.component for image in chosen] == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"component": "procesing"}, "there is no component 'procesing', wanted one of 'processing', 'algorithm'"),
+        ({"component": "procesing"}, "Did you mean 'processing'?"),
+        ({"component": "processing", "variant": "cuda"}, "processing has no variant 'cuda': Polars' GPU engine"),
+        ({"component": "algorithm", "variant": "cpu"}, "the variants of 'algorithm' are 'xgboost-cpu', 'xgboost-cuda'"),
+        ({"component": "processing", "architecture": "arm64"}, "no image fits 'arm64'"),
+    ],
+)
+def test_an_image_that_there_is_not_is_said_in_one_sentence(wanted: dict[str, str], said: str) -> None:
+    with pytest.raises(BuildError) as caught:
+        images(specs(), **wanted)
+
+    assert said in str(caught.value)
+
+
+def test_a_published_name_has_the_processor_in_its_tag() -> None:
+    assert CPU.published("here:5000", "1.2.0") == "here:5000/quartet/processing:1.2.0-cpu-amd64"
+
+
+def test_a_digest_takes_the_tags_place_and_not_the_ports() -> None:
+    assert build.by_digest("here:5000/quartet/x:1-cpu-amd64", "sha256:ab") == "here:5000/quartet/x@sha256:ab"
+
+
+def test_the_matrix_is_what_github_takes() -> None:
+    found = build.matrix([CPU])
+
+    assert json.loads(json.dumps(found)) == {
+        "include": [
+            {
+                "component": "processing",
+                "variant": "cpu",
+                "arch": "amd64",
+                "accelerator": "none",
+                "image": "quartet/processing:cpu",
+            }
+        ]
+    }
+
+
+# --- What a change touches
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "shared/tables.py",
+        "shared/report/style.css",
+        "build.py",
+        ".dockerignore",
+        "packing/symbols.py",
+        "requirements/uv.txt",
+        "components/__init__.py",
+        "components/spec.py",
+        "components/monitoring/Dockerfile",
+    ],
+)
+def test_what_all_are_made_with_touches_all(path: str) -> None:
+    assert touched([path]) == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("paths", "components"),
+    [
+        ([], []),
+        (["components/monitoring/drift.py"], ["monitoring"]),
+        (["components/monitoring/drift.py", "components/processing/plan.py"], ["processing", "monitoring"]),
+        (["components/algorithm/requirements/xgboost-cpu.txt"], ["algorithm"]),
+        (["components/algorithm/component.toml"], ["algorithm"]),
+        (["requirements/torch-cpu.txt"], ["algorithm"]),
+        (["components/algorithm/README.md", "components/algorithm/requirements/xgboost-cpu.in"], []),
+        (["shared/README.md", "pipelines/graph.py", "tests/shared/test_tables.py", "requirements/dev.txt"], []),
+    ],
+)
+def test_a_change_touches_the_components_whose_images_hold_it(paths: list[str], components: list[str]) -> None:
+    assert touched(paths) == components
+
+
+def test_what_is_changed_is_compared_with_a_commit_that_git_knows() -> None:
+    with pytest.raises(BuildError, match="git knows no commit 'nowhere'"):
+        build.changed_files("nowhere")
+
+
+# --- The commands
+
+
+def test_the_command_names_everything_and_bakes_nothing(tmp_path: Path) -> None:
+    command = build_command(["docker", "build"], CPU, {"VARIANT": "cpu"}, {"index": tmp_path / "index"})
+
+    assert command == [
+        *("docker", "build"),
+        *("--file", "-"),
+        *("--platform", "linux/amd64"),
+        *("--build-arg", "VARIANT=cpu"),
+        *("--secret", f"id=index,src={tmp_path}/index"),
+        *("--tag", "quartet/processing:cpu"),
+        str(build.ROOT),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "buildx", "prefix"),
+    [
+        ("20.10.24+dfsg1", False, ["docker", "build"]),
+        ("28.2.2", False, None),
+        ("", False, None),
+        ("26.1.5", True, ["docker", "buildx", "build", "--load", "--provenance=false", "--sbom=false"]),
+    ],
+)
+def test_buildkit_is_reached_as_the_client_has_it(version: str, buildx: bool, prefix: list[str] | None) -> None:
+    """Clients from 23 on have it in the plugin alone, and before in themselves."""
+    assert build_prefix("docker", version, buildx) == prefix
+
+
+def test_a_cuda_image_asks_the_runtime_for_its_devices() -> None:
+    cuda = build_arguments(CUDA, "1", "abc", [], "")
+    cpu = build_arguments(CPU, "1", "abc", ["polars", "re"], "")
+
+    assert cuda["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert cuda["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
+    assert "NVIDIA_VISIBLE_DEVICES" not in cpu
+    assert cpu["IMPORTS"] == "polars re"
+
+
+def test_the_imports_are_those_of_the_sources_wherever_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "components/toy").mkdir(parents=True)
+    (tmp_path / "shared/tables.py").write_text("from __future__ import annotations\nimport polars as pl, json\n")
+    (tmp_path / "components/toy/train.py").write_text(
+        "from components.toy import model\nfrom shared import tables\ndef f():\n    from scipy.stats import norm\n"
+    )
+
+    assert build.imports_of("toy", tmp_path) == sorted(["json", "polars", "scipy.stats", *build.LOADED_BY_NAME])
+
+
+def test_a_missing_docker_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BuildError, match="'no-such-docker \\(no docker\\)' cannot build with BuildKit"):
+        build.builder({"DOCKER": "no-such-docker"})
+
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(BuildError, match="there is no docker command on this machine"):
+        build.builder({})
+
+
+@pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisableExceptionWarning")
+def test_a_missing_engine_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    outcome = CliRunner().invoke(build.cli, ["build"])
+    code, said = outcome.exit_code, outcome.output
+    # docker-py leaves the socket open that found nobody: let that be told here and not in another test.
+    del outcome
+    gc.collect()
+
+    assert code == 1
+    assert "no Docker engine answers" in said
+    assert "engine/start" in said
+
+
+# --- This machine's package index
+
+
+def test_pip_settings_are_read_as_pip_lists_them_and_the_environment_wins() -> None:
+    listed = (
+        ":env:.index-url='https://b/simple'\nglobal.index-url='https://a/simple'\n"
+        "global.extra-index-url='\\nhttps://c\\nhttps://d'\n"
+    )
+
+    assert build.pip_settings(listed) == {"index-url": "https://b/simple", "extra-index-url": "https://c https://d"}
+
+
+def test_the_index_reaches_pip_and_uv_and_a_folder_of_this_machine_does_not() -> None:
+    pip = {"index-url": "https://user:a'b@mirror/simple", "extra-index-url": "file:///folder https://extra/simple"}
+    lines = build.index_settings(pip, {"https_proxy": "proxy:3128"}, certificates=True).splitlines()
+
+    assert """export PIP_INDEX_URL='https://user:a'"'"'b@mirror/simple'""" in lines
+    assert """export UV_DEFAULT_INDEX='https://user:a'"'"'b@mirror/simple'""" in lines
+    assert "export PIP_EXTRA_INDEX_URL=https://extra/simple" in lines
+    assert "export UV_INDEX_STRATEGY=unsafe-best-match" in lines
+    assert "export https_proxy=proxy:3128" in lines
+    assert "export SSL_CERT_FILE=/run/secrets/certificates" in lines
+
+
+def test_a_machine_that_was_told_nothing_tells_nothing() -> None:
+    assert build.index_settings({}, {}, certificates=False) == ""
+
+
+def test_a_wheel_is_fetched_for_the_python_of_the_base() -> None:
+    (image,) = images(specs(), "algorithm", "torch-cpu")
+    requirement = build.wheel_of(image)
+    command = build.wheel_command(image, requirement)
+
+    assert requirement.startswith("torch==")
+    assert requirement.endswith("+cpu")
+    assert command[command.index("--python-version") + 1] == "3.11"
+    assert build.wheel_of(CPU) == ""
+
+
+# --- Publishing
+
+
+def test_a_push_that_fails_in_its_stream_is_an_error() -> None:
+    """The engine answers 200 before it knows, and tells what went wrong as one of the events."""
+    events: list[dict[str, Any]] = [{"status": "Preparing"}, {"error": "denied: no such repository", "errorDetail": {}}]
+
+    with pytest.raises(BuildError, match="here/x:1 was not pushed: denied: no such repository"):
+        build.pushed_digest(events, "here/x:1")
+
+
+def test_a_push_ends_with_a_digest() -> None:
+    events: list[dict[str, Any]] = [{"status": "Pushed"}, {"aux": {"Tag": "1", "Digest": "sha256:ab", "Size": 5}}]
+
+    assert build.pushed_digest(events, "here/x:1") == "sha256:ab"
+    with pytest.raises(BuildError, match="named no digest"):
+        build.pushed_digest(events[:1], "here/x:1")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:ab"}, "which SageMaker refuses"),
+        ({"mediaType": build.SCHEMA_2, "digest": "sha256:cd"}, "somebody moved the tag"),
+    ],
+)
+def test_what_a_registry_holds_is_looked_at(found: dict[str, str], said: str) -> None:
+    registry = SimpleNamespace(attrs={"Descriptor": found})
+    client: Any = SimpleNamespace(images=SimpleNamespace(get_registry_data=lambda _: registry))
+
+    with pytest.raises(BuildError, match=said):
+        build.checked_manifest(client, "here/x:1", "sha256:ab")
+
+
+def test_the_lock_keeps_what_it_knew(tmp_path: Path) -> None:
+    path = tmp_path / "images.lock.json"
+    build.write_lock({"b/cpu/amd64": "r/b@sha256:1"}, path)
+    build.write_lock({"a/cpu/amd64": "r/a@sha256:2"}, path)
+
+    assert path.read_text() == '{\n  "a/cpu/amd64": "r/a@sha256:2",\n  "b/cpu/amd64": "r/b@sha256:1"\n}\n'
+
+
+def test_a_size_is_what_gzip_makes_of_all_chunks() -> None:
+    chunks = [bytes([number]) * 1000 for number in range(50)]
+
+    def given() -> Iterator[bytes]:
+        yield from chunks
+
+    assert build.compressed(given()) == len(gzip.compress(b"".join(chunks), compresslevel=6, mtime=0))
+
+
+# --- The command line
+
+
+def test_the_list_names_each_image_and_each_one_left_out() -> None:
+    outcome = CliRunner().invoke(build.cli, ["list"])
+
+    assert outcome.exit_code == 0
+    for spec in specs().values():
+        for variant in (*spec.variants, *spec.left_out):
+            assert f"quartet/{spec.name}:{variant}" in outcome.output
+
+
+def test_what_cannot_be_done_is_one_sentence_and_no_traceback() -> None:
+    outcome = CliRunner().invoke(build.cli, ["changed", "--base", "nowhere"])
+
+    assert outcome.exit_code == 1
+    assert outcome.output.startswith("Error: git knows no commit 'nowhere'")
