@@ -55,12 +55,16 @@ class Job(Generic[S]):
     mode: Mode
     settings: S
     inputs: Mapping[str, Path]
-    outputs: Mapping[str, Path]
+    outputs: Mapping[str, Path | None]
+    """Where each output goes; None: the job's description does not name it, so it is made and dropped."""
     hosts: Hosts
     log: logging.Logger
     message: str = ""
     """What to tell in the job's ExitMessage when it ends well."""
+    on_demand: tuple[str, ...] = ()
+    """Outputs that not every run writes: no folder is made for them before one is asked for."""
     _staging: dict[str, Path] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
 
     def input(self, name: str) -> Path:
         """Folder of an input.
@@ -81,22 +85,30 @@ class Job(Generic[S]):
 
     def output(self, name: str) -> Path:
         """Folder to write an output into. Its files appear at their place when the whole job has ended well."""
+        if name not in self.outputs:
+            raise SettingsError(f"{self.component} {self.mode} has no output {name!r}; it has {names(self.outputs)}.")
         if name not in self._staging:
-            raise SettingsError(f"{self.component} {self.mode} has no output {name!r}; it has {names(self._staging)}.")
+            self._staging[name] = self._stage(self.outputs[name])
         return self._staging[name]
+
+    def _stage(self, target: Path | None) -> Path:
+        if target is not None:
+            target.mkdir(parents=True, exist_ok=True)
+        # Inside the target: each output may be a mount of its own, and only moves within one are atomic.
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=".staging-", dir=target)))
 
     @contextmanager
     def staged(self) -> Iterator[None]:
         """Outputs are written beside their place; they move there only if the block ends well, else they vanish."""
-        with ExitStack() as stack:
-            for name, target in self.outputs.items():
-                target.mkdir(parents=True, exist_ok=True)
-                # Inside the target: each output may be a mount of its own, and only moves within one are atomic.
-                holder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".staging-", dir=target))
-                self._staging[name] = Path(holder)
+        with self._stack:
+            for name in self.outputs:
+                if name not in self.on_demand:
+                    self.output(name)
             yield
-            for name, target in self.outputs.items():
-                move_files(self._staging[name], target)
+            for name, staging in self._staging.items():
+                target = self.outputs[name]
+                if target is not None:
+                    move_files(staging, target)
 
 
 def move_files(source: Path, target: Path) -> None:
@@ -134,13 +146,18 @@ class Component:
         return self.train_ports if mode == "train" else self.serve_ports
 
 
-def output_folders(component: Component, mode: Mode, contract: Contract) -> dict[str, Path]:
-    """Where each output of a mode goes: as the processing job says, or as a training job must."""
+def output_folders(component: Component, mode: Mode, contract: Contract) -> dict[str, Path | None]:
+    """Where each output of a mode goes: as the processing job says, or as a training job must.
+
+    None for what a processing job does not name: nothing would carry it away, and a read-only image has no room for it.
+    """
     ports = component.ports(mode)
     wanted = (*ports.outputs, *ports.optional_outputs)
     declared = contract.processing_outputs()
-    if declared or not contract.hyperparameters.exists():
-        return {name: declared.get(name, contract.processing_output(name)) for name in wanted}
+    if declared:
+        return {name: declared.get(name) for name in wanted}
+    if not contract.hyperparameters.exists():
+        return {name: contract.processing_output(name) for name in wanted}
     return {name: training_output(component, name, contract) for name in wanted}
 
 

@@ -191,6 +191,7 @@ def run_job(
         settings=gathered(component.settings, contract, environment, start.arguments, inputs.get("settings")),
         inputs=inputs,
         outputs=output_folders(component, start.mode, contract),
+        on_demand=component.ports(start.mode).optional_outputs,
         hosts=contract.hosts(),
         log=log,
     )

@@ -255,9 +255,9 @@ def packed(model: Path, folder: Path) -> Path:
 
 
 def outputs_of(component: str, mode: str) -> tuple[str, ...]:
-    """The outputs that a mode has."""
+    """The outputs that every run of a mode writes."""
     spec = specs()[component]
-    return (spec.train if mode == "train" else spec.serve).all_outputs
+    return (spec.train if mode == "train" else spec.serve).outputs
 
 
 def artefacts_of(runs: Mapping[str, Done]) -> dict[str, Path]:

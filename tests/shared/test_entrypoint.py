@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ def test_a_processing_job_with_the_inputs_of_serve_serves(mean: Component, data:
     assert run(mean, [], env(data)) == 0
 
     assert (data / "processing/out-data/part-0000-of-0001.csv").read_text() == "a,-1.0\nb,1.0\n"
+
+
+def test_an_output_that_the_job_does_not_name_is_dropped(mean: Component, data: Path) -> None:
+    processing_job(data, ["data"], ["state"])
+
+    assert run(mean, [], env(data)) == 0
+
+    assert files(data / "processing/out-state") == ["manifest.json", "state.json"]
+    assert not (data / "processing/output").exists()
+
+
+def test_no_folder_is_made_for_an_output_that_nobody_writes(mean: Component, data: Path) -> None:
+    ports = replace(mean.train_ports, optional_outputs=("extra",))
+
+    assert run(replace(mean, train_ports=ports), ["train"], env(data)) == 0
+
+    assert sorted(path.name for path in (data / "processing/output").iterdir()) == ["report", "state"]
 
 
 def test_the_mode_may_be_told_by_a_variable(mean: Component, data: Path) -> None:
