@@ -156,7 +156,7 @@ def output_folders(component: Component, mode: Mode, contract: Contract) -> dict
     declared = contract.processing_outputs()
     if declared:
         return {name: declared.get(name) for name in wanted}
-    if not contract.hyperparameters.exists():
+    if not contract.hyperparameters.exists() and (contract.processing_inputs() or not contract.channels()):
         return {name: contract.processing_output(name) for name in wanted}
     return {name: training_output(component, name, contract) for name in wanted}
 

@@ -215,7 +215,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is no JSON: {error}.") from None
     if not isinstance(value, dict):
         raise SettingsError(f"{path} holds a {type(value).__name__}, wanted a JSON object.")

@@ -15,6 +15,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from shared.errors import names
+from shared.ragged import first_ragged
 from shared.schema import Schema
 from shared.tables import HEADERLESS, conformed
 
@@ -97,6 +98,9 @@ def table_of(body: bytes, kind: MediaType, schema: Schema) -> pl.DataFrame:
         RefusedRequest: 400, the body cannot be read, a column is missing, or a value is not of its column's type.
     """
     body = without_blank_lines(body) if kind.name == CSV else body
+    ragged = first_ragged(io.BytesIO(body)) if kind.name == CSV else None
+    if ragged is not None:
+        raise _bad(f"line {ragged.line} has {ragged.cells} values, wanted {ragged.wanted} as in line 1.")
     if kind.name == CSV and not kind.has_header:
         plain = _plain_numbers(body, schema)
         if plain is not None:
@@ -169,7 +173,8 @@ def _json_rows(body: bytes, kind: MediaType) -> list[Any]:
         if kind.name == JSON_LINES:
             return [json.loads(line) for line in body.decode().splitlines() if line.strip()]
         value = json.loads(body)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # ValueError is no JSON, no UTF-8, or a number of thousands of digits; RecursionError is nested beyond reason.
         raise _bad(f"the body is no {kind.name}: {error}.") from None
     if isinstance(value, dict) and "instances" in value:
         value = value["instances"]

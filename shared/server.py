@@ -196,6 +196,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
             "post_worker_init": self.load_in_background,
             "loglevel": "warning",
+            # It would lie in the home folder, which a container may not have and two servers would share.
+            "control_socket_disable": True,
             "accesslog": None,
         }
         for name, value in settings.items():

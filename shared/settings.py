@@ -81,6 +81,8 @@ def decode(value: Any, annotation: Any) -> Any:
         return decode(loaded, annotation)
     if declared <= {str, types.NoneType}:
         return loaded if isinstance(loaded, str) or (loaded is None and types.NoneType in declared) else value
+    if isinstance(loaded, bool) and bool not in declared:
+        return value  # Python counts true as 1: `--eta` without its number must not become a rate of 1
     return loaded
 
 

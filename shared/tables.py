@@ -17,6 +17,7 @@ from polars.exceptions import PolarsError
 
 from shared.errors import DataError, names
 from shared.files import replacing
+from shared.ragged import first_ragged_of
 from shared.schema import Column, Schema, Type, polars_type, schema_type
 
 T = TypeVar("T")
@@ -180,6 +181,7 @@ def raw_batches(
     """
     for path in files:
         _check_names(path, wanted, csv)
+        _check_widths(path, csv)
         frame = _scan(path, csv, wanted).select(wanted)
         if path.name.endswith(".out") and len(wanted) > 1:
             # Batch Transform's AssembleWith=Line ends each answer with a newline of its own: blank lines, not rows.
@@ -349,6 +351,15 @@ def _check_names(path: Path, wanted: Sequence[str], csv: Csv) -> None:
     first = _guarded(path, lambda: _scan(path, csv).head(1).collect()).row(0)
     if tuple(first) == tuple(wanted):
         raise DataError(f"{path.name} has a header line where none was said. Remove it, or say that there is a header.")
+
+
+def _check_widths(path: Path, csv: Csv) -> None:
+    ragged = first_ragged_of(path, csv.separator) if format_of(path) == "csv" else None
+    if ragged is not None:
+        raise DataError(
+            f"{path.name} line {ragged.line} has {ragged.cells} cells, wanted {ragged.wanted} as in its first line. "
+            "Was the file cut short?"
+        )
 
 
 def _folder_name(files: Sequence[Path]) -> str:

@@ -114,6 +114,16 @@ def test_a_training_job_needs_no_argument(mean: Component, data: Path, arguments
     assert files(data / "output/data") == ["deep/report.json"]
 
 
+def test_on_a_laptop_channels_give_a_training_jobs_outputs(mean: Component, data: Path) -> None:
+    (data / "input/data").mkdir(parents=True)
+    (data / "processing/input/data").rename(data / "input/data/data")
+    (data / "processing/input").rmdir()
+
+    assert run(mean, ["train"], env(data)) == 0
+
+    assert files(data / "model") == ["manifest.json", "state.json"]
+
+
 def test_with_nothing_mounted_it_explains_itself(
     mean: Component, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,12 @@ def test_one_record_is_one_row_however_its_line_ends(body: bytes) -> None:
         ("application/json", b"[[1]]", "row 1 has 1 values"),
         ("application/json", b'[{"x": [1], "n": 1}]', "column 'x' is '[1]'"),
         ("application/jsonlines", b"\xff", "is no application/jsonlines"),
+        ("application/json", b"[" * 100_000, "is no application/json"),
+        ("application/jsonlines", b'{"x": ' + b"1" * 6000 + b"}", "is no application/jsonlines"),
+        ("text/csv", b"a,1,2\nb,1\n", "line 2 has 2 values, wanted 3"),
+        ("text/csv", b"a,1,2\n1,2\nb,1,2\n", "line 2 has 2 values, wanted 3"),
+        ("text/csv", b'"a,b",1,2\n"c",1\n', "line 2 has 2 values, wanted 3"),
+        ("text/csv; header=present", b"id,x,n\na,1,2\nb,1\n", "line 3 has 2 values, wanted 3"),
         ("application/x-parquet", b"PAR", "cannot be read"),
     ],
 )

@@ -72,6 +72,11 @@ def test_every_bad_value_is_named_in_one_sentence() -> None:
     assert "impute is 'mode', wanted 'median' or 'mean'" in text
 
 
+def test_a_number_whose_value_was_forgotten_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="eta is 'true'"):
+        from_sources(tmp_path, arguments=["--eta"])
+
+
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "inf"])
 def test_a_number_must_be_finite(text: str) -> None:
     with pytest.raises(SettingsError, match="eta"):

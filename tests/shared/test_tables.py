@@ -113,6 +113,27 @@ def test_a_file_that_is_no_csv_is_told_by_name(tmp_path: Path, content: bytes) -
         read([path], SCHEMA)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("t.csv", "id,n,x\na,1,2\nb,1\n", 3),
+        ("t.csv", "id,n,x\na,1,2\nb,1", 3),
+        ("t.csv", 'id,n,x\n"a,b",1,2\n\nb,1\n', 4),
+        ("t.csv.gz", "id,n,x\na,1,2\nb,1\n", 3),
+    ],
+)
+def test_a_line_that_is_too_short_is_told_by_its_number(tmp_path: Path, name: str, content: str, line: int) -> None:
+    path = stored(tmp_path, name, gzip.compress(content.encode()) if name.endswith(".gz") else content)
+
+    with pytest.raises(DataError, match=rf"line {line} has 2 cells, wanted 3"):
+        read([path], SCHEMA)
+
+
+@pytest.mark.parametrize("content", ["id,n,x\r\na,1,2\r\n", 'id,n,x\n"a\nb",1,2\n', "id,n,x\na,1,2"])
+def test_lines_of_equal_width_are_read_however_they_end(tmp_path: Path, content: str) -> None:
+    assert read([stored(tmp_path, "t.csv", content)], SCHEMA).height == 1
+
+
 def test_a_file_that_is_no_parquet_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"t\.parquet cannot be read as Parquet"):
         read([stored(tmp_path, "t.parquet", "a,b\n")], SCHEMA)
