@@ -1,4 +1,4 @@
-"""Lines of CSV that are too short: Polars fills them with missing cells without a word, so a truncated file would pass."""
+"""Lines of CSV that are too short: Polars fills them with missing cells, so a truncated file would pass."""
 
 from __future__ import annotations
 
