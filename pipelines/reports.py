@@ -68,6 +68,8 @@ def run_report(outcome: Outcome, storage: Storage, name: str) -> Report:
         sections.append(retraining_section(outcome))
     if outcome.trained:
         sections.append(release_section(outcome.trained))
+        if outcome.retrained:
+            sections.append(release_section(outcome.retrained.trained, "Release of the retraining"))
     elif outcome.scored:
         sections.append(used_section(outcome.scored[0].release))
     verdict, state = verdict_of(outcome)
@@ -198,8 +200,8 @@ def retraining_section(outcome: Outcome) -> Section:
     return Section("Retraining", (Facts(facts),), text)
 
 
-def release_section(trained: Trained) -> Section:
-    """The release: its parts, its gates, where it comes from."""
+def release_section(trained: Trained, title: str = "Release") -> Section:
+    """A release: its parts, its gates, where it comes from."""
     content = trained.release.content
     parts = tuple((name, part["uri"], part["digest"][:16]) for name, part in content["parts"].items())
     blocks: list[Block] = [Table(("part", "location", "digest"), parts, align="lll")]
@@ -208,7 +210,7 @@ def release_section(trained: Trained) -> Section:
         blocks.append(Table(("gate", "found and wanted", "result"), gates, align="lll"))
     blocks.append(_origin(content))
     state = "became current." if trained.promoted else "was not promoted."
-    return Section("Release", tuple(blocks), f"Release {trained.release.id} {state}")
+    return Section(title, tuple(blocks), f"Release {trained.release.id} {state}")
 
 
 def used_section(release: Release) -> Section:

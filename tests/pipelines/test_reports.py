@@ -69,6 +69,14 @@ def test_a_period_that_the_release_was_trained_on_is_marked(both: Outcome, toy: 
     assert [row[0] for row in table.rows] == ["p3 *", "p4", "p5"]
 
 
+def test_the_release_of_the_retraining_stands_beside_the_first(both: Outcome, toy: Any) -> None:
+    document = reports.run_report(both, toy.storage, "toy")
+
+    said = {section.title: section.text for section in document.sections}
+    assert said["Release"] == "Release r1 became current."
+    assert said["Release of the retraining"] == "Release r1-drift-p4 became current."
+
+
 def test_the_verdict_counts_what_drifted(both: Outcome, toy: Any) -> None:
     document = reports.run_report(both, toy.storage, "toy")
 
