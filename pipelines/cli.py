@@ -11,13 +11,13 @@ import functools
 import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from pipelines.manifest import UseCase, read_manifest
+from pipelines.manifest import PERIOD, UseCase, read_manifest
 from pipelines.storage import Storage, run_id, storage_of
 from shared.errors import QuartetError, SettingsError, Stopped
 
@@ -96,23 +96,49 @@ def run(
     # Late: what runs jobs takes longer to import than --help and a manifest's errors should take to print.
     from components.spec import specs
     from pipelines.local.engine import Machine
+    from pipelines.local.reservation import reserved
     from pipelines.local.runs import Runner, prepare
     from pipelines.progress import Lines
     from pipelines.reports import write_run_report
 
     use_case, place = _opened(manifest, storage)
+    _refuse_other_engines(use_case)
+    _check_periods(periods)
     run_name = _run_name(given_id)
     machine = Machine.here(jobs, keep=keep)
     with Lines() as lines:
-        if prepare(use_case, place, machine.programs.folder):
-            lines.say(f"data written to {place.root / 'data'}")
         runner = Runner(use_case, specs(), place, machine, lines, run_name)
-        if pipeline == "training":
-            outcome = interruptible(runner.training())
-        else:
-            work = runner.both if pipeline == "both" else runner.inference
-            outcome = interruptible(work(periods))
+        with reserved(place, run_name, pipeline, runner.periods(periods)):
+            if prepare(use_case, place, machine.programs.folder):
+                lines.say(f"data written to {place.root / 'data'}")
+            if pipeline == "training":
+                outcome = interruptible(runner.training())
+            else:
+                work = runner.both if pipeline == "both" else runner.inference
+                outcome = interruptible(work(periods))
     click.echo(f"report: {write_run_report(outcome, place, use_case.manifest.name)}")
+
+
+def _check_periods(periods: Sequence[str]) -> None:
+    """A period becomes part of paths.
+
+    Raises:
+        SettingsError: one could lead elsewhere.
+    """
+    for period in periods:
+        if not re.fullmatch(PERIOD, period):
+            raise SettingsError(f"--period is {period!r}, wanted letters, digits, '.', '_' and '-', such as 2013-05.")
+
+
+def _refuse_other_engines(use_case: UseCase) -> None:
+    """Only the local engine runs from here.
+
+    Raises:
+        SettingsError: the manifest names another one.
+    """
+    engine = use_case.manifest.engine
+    if engine != "local":
+        raise SettingsError(f"engine is {engine!r}, but `run` runs only 'local' here now. Set engine: local.")
 
 
 def _run_name(given: str | None) -> str:
@@ -168,10 +194,9 @@ def promote(manifest: Path, release: str | None, latest: bool, force: bool, stor
     _, place = _opened(manifest, storage)
     if (release is None) == (not latest):
         raise SettingsError("name one release, or give --latest. `status` lists the releases.")
-    every = releases.release_ids(place)
-    if not every:
+    if not releases.release_ids(place):
         raise SettingsError(f"there is no release in {place.releases}. Run the training pipeline first.")
-    chosen = releases.read_release(place, release or every[-1])
+    chosen = releases.all_releases(place)[-1] if release is None else releases.read_release(place, release)
     before = releases.promote(place, chosen, "by hand, forced" if force else "by hand", force=force)
     click.echo(f"current: {chosen.id} (before: {before or 'none'})")
 
@@ -210,11 +235,10 @@ def status(manifest: Path, storage: Path | None) -> None:
     use_case, place = _opened(manifest, storage)
     current = releases.current_id(place)
     click.echo(f"{use_case.manifest.name} in {place.root}")
-    for release_id in releases.release_ids(place):
-        release = releases.read_release(place, release_id)
-        mark = "*" if release_id == current else " "
+    for release in releases.all_releases(place):
+        mark = "*" if release.id == current else " "
         gates = "gates met" if release.approved else "gates not met"
-        click.echo(f"{mark} {release_id}  {release.content['created']}  {gates}  {_metrics(release.content)}".rstrip())
+        click.echo(f"{mark} {release.id}  {release.content['created']}  {gates}  {_metrics(release.content)}".rstrip())
     if current is None:
         click.echo("no release is current.")
     for move in releases.history(place)[-5:]:

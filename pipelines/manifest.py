@@ -58,7 +58,9 @@ def known_placeholders(value: str) -> str:
 
 
 Duration = Annotated[int, BeforeValidator(seconds), Field(ge=1)]
-Period = Annotated[str, BeforeValidator(as_text), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+PERIOD: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"
+"""A period names files and folders: no separators, and no leading dot."""
+Period = Annotated[str, BeforeValidator(as_text), Field(pattern=PERIOD)]
 Uri = Annotated[str, Field(min_length=1), AfterValidator(known_placeholders)]
 
 
@@ -182,6 +184,8 @@ class Gate(Part):
     def _has_a_bound(self) -> Gate:
         if self.min is None and self.max is None:
             raise ValueError("a gate with min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("a gate whose min is at most its max")
         return self
 
 

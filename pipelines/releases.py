@@ -10,6 +10,7 @@ import fcntl
 import getpass
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,22 @@ from shared.files import read_json, write_json, write_text
 POINTER: Final = "current"
 HISTORY: Final = "history.jsonl"
 API_VERSION: Final = "quartet/v1"
+RELEASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""A run's id, and after drift the period's name too, which may hold dots and underscores. Never a path."""
+KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "name": str,
+    "created": str,
+    "parent": (str, type(None)),
+    "manifest": dict,
+    "revision": (str, type(None)),
+    "versions": dict,
+    "data": dict,
+    "parts": dict,
+    "gates": list,
+}
+"""What every reader of a release relies on."""
+MOVE: Final = ("at", "by", "from", "move", "to", "why")
+"""What a line of the history holds."""
 
 
 class GateError(SettingsError):
@@ -134,9 +151,14 @@ def read_release(storage: Storage, release_id: str) -> Release:
     """The release of this id.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is none, or no release could have this id.
         ArtefactError: its file is no release.
     """
+    if not RELEASE_ID.fullmatch(release_id):
+        raise SettingsError(
+            f"release id is {release_id!r}, wanted letters, digits, hyphens, dots and underscores. "
+            "`status` lists the releases."
+        )
     path = storage.releases / f"{release_id}.json"
     if not path.is_file():
         hint = did_you_mean(release_id, release_ids(storage))
@@ -144,20 +166,52 @@ def read_release(storage: Storage, release_id: str) -> Release:
     content = read_json(path, "release")
     if not isinstance(content, dict) or content.get("apiVersion") != API_VERSION:
         raise ArtefactError(f"release {path} is no {API_VERSION} release. Run the training pipeline again.")
+    absent = next(_absent(content), None)
+    if absent is not None:
+        raise ArtefactError(f"release {path} has no usable {absent}. Restore the file, or run the training pipeline.")
     return Release(path, content)
 
 
+def _absent(content: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of the keys that a release lacks, or whose value is of the wrong type."""
+    yield from _lacking(content, KEYS, "")
+    yield from _lacking(content["data"], {"uri": str, "periods": list}, "data.")
+    for name, part in content["parts"].items():
+        yield from _lacking(part, {"uri": str}, f"parts.{name}.")
+    for number, gate in enumerate(content["gates"]):
+        yield from _lacking(gate, {"metric": str, "met": bool, "value": (int, float, type(None))}, f"gates[{number}].")
+
+
+def _lacking(value: Any, keys: Mapping[str, type | tuple[type, ...]], path: str) -> Iterator[str]:
+    for key, kind in keys.items():
+        if not isinstance(value, Mapping) or key not in value or not isinstance(value[key], kind):
+            yield path + key
+
+
 def release_ids(storage: Storage) -> list[str]:
-    """All releases, oldest first."""
-    return sorted(path.stem for path in storage.releases.glob("*.json"))
+    """The names of all releases, sorted."""
+    return sorted(path.stem for path in storage.releases.glob("*.json") if RELEASE_ID.fullmatch(path.stem))
+
+
+def all_releases(storage: Storage) -> list[Release]:
+    """All releases, oldest first: a name need not tell when its release was made."""
+    found = [read_release(storage, release_id) for release_id in release_ids(storage)]
+    return sorted(found, key=lambda release: (release.content["created"], release.id))
 
 
 def current_id(storage: Storage) -> str | None:
-    """The id that the pointer holds; None when nothing was promoted yet."""
-    try:
-        return (storage.releases / POINTER).read_text(encoding="utf-8").strip() or None
-    except FileNotFoundError:
-        return None
+    """The id that the pointer holds; None when nothing was promoted yet.
+
+    Raises:
+        ArtefactError: it holds something else.
+    """
+    path = storage.releases / POINTER
+    found = path.read_bytes().decode("utf-8", "backslashreplace").strip() if path.is_file() else ""
+    if found and not RELEASE_ID.fullmatch(found):
+        raise ArtefactError(
+            f"pointer {path} holds {found[:40]!r}, wanted a release's id. Remove the file and promote a release."
+        )
+    return found or None
 
 
 def current_release(storage: Storage) -> Release:
@@ -168,8 +222,10 @@ def current_release(storage: Storage) -> Release:
     """
     release_id = current_id(storage)
     if release_id is None:
-        candidates = release_ids(storage)
-        advice = f"Promote one: {candidates[-1]!r} is the latest." if candidates else "Run the training pipeline first."
+        candidates = all_releases(storage)
+        advice = (
+            f"Promote one: {candidates[-1].id!r} is the latest." if candidates else "Run the training pipeline first."
+        )
         raise DataError(f"no release is current in {storage.releases}. {advice}")
     return read_release(storage, release_id)
 
@@ -204,9 +260,24 @@ def rollback(storage: Storage) -> tuple[str, str]:
 
 
 def history(storage: Storage) -> list[dict[str, Any]]:
-    """Every move of the pointer, oldest first."""
+    """Every move of the pointer, oldest first.
+
+    Raises:
+        ArtefactError: a line is no move.
+    """
     path = storage.releases / HISTORY
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [_read_move(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def _read_move(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        move = json.loads(line)
+    except ValueError:
+        move = None
+    if not isinstance(move, dict) or any(key not in move for key in MOVE):
+        raise ArtefactError(f"{where} is no move of the pointer, wanted JSON with {', '.join(MOVE)}. Remove the line.")
+    return move
 
 
 def _move(storage: Storage, target: str, move: str, why: str) -> str | None:

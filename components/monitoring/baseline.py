@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,15 @@ from shared.files import read_json, write_text
 from shared.schema import Type
 
 FILE: Final = "baseline.json"
+Task: TypeAlias = Literal["binary", "multiclass", "regression"]
+"""What a model predicts."""
+TASKS: Final[Mapping[str, Task]] = {
+    "binary": "binary",
+    "multi": "multiclass",
+    "reg": "regression",
+    "count": "regression",
+}
+"""The task by what stands before the colon of the objective."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,11 @@ class ColumnBaseline:
         )
 
 
+def task_of(objective: object) -> Task | None:
+    """What a model with this objective (XGBoost's name, as `binary:logistic`) predicts; None when that is unknown."""
+    return TASKS.get(objective.partition(":")[0]) if isinstance(objective, str) else None
+
+
 @dataclass(frozen=True)
 class PredictionBaseline:
     """The distribution of a model's scores on its validation data.
@@ -113,6 +127,7 @@ class PredictionBaseline:
         counts: shape (n_bins,).
         spread: greatest effect of a stretch of validation rows against the others; None if the model does not tell.
         threshold: score from which the model decides for positive; None if it decides nothing.
+        task: what the model predicts, by its objective; None if that is not known.
     """
 
     outputs: tuple[str, ...]
@@ -120,6 +135,7 @@ class PredictionBaseline:
     counts: Counts
     spread: float | None = None
     threshold: float | None = None
+    task: Task | None = None
 
     def counted(self, scores: FloatArray) -> Counts:
         """Counts of scores in the baseline's bins [e[i], e[i+1]), shape (n_bins,)."""
@@ -134,6 +150,7 @@ class PredictionBaseline:
             "counts": self.counts.tolist(),
             "spread": self.spread,
             "threshold": self.threshold,
+            "task": self.task,
         }
 
     @classmethod
@@ -145,6 +162,7 @@ class PredictionBaseline:
             np.array(value["counts"], dtype=np.int64),
             value["spread"],
             value["threshold"],
+            value.get("task"),
         )
 
 

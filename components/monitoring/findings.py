@@ -38,6 +38,7 @@ TAIL: Final = 0.01
 DRAWN_BINS: Final = 24
 DRAWN: Final = 60
 """Most columns whose distributions are drawn; those that drifted come first."""
+MANY_CLASSES: Final = "The quality of a model of more than two classes is not measured yet."
 
 
 def days_text(days: float) -> str:
@@ -137,10 +138,11 @@ def of_production(
     scores: Counts | None = None,
     unscored: int = 0,
     outcomes: Outcomes | None = None,
+    unmeasured: str = "",
     binary: bool = False,
     threshold: float = 0.5,
 ) -> Report:
-    """The report of serve: verdict, columns, distributions, scores, outcomes, violations."""
+    """The report of serve: verdict, columns, distributions, scores, outcomes or why they were not used, violations."""
     sections = [_verdict_section(baseline, tally, verdict, violations, present)]
     drawn = _distributions(baseline, tally, verdict, present)
     if drawn:
@@ -149,6 +151,8 @@ def of_production(
         sections.append(_prediction_section(baseline.prediction, scores, verdict, unscored))
     if outcomes is not None:
         sections.append(_quality_section(outcomes, binary, threshold))
+    elif unmeasured:
+        sections.append(Section("Model quality", (Text(unmeasured),)))
     sections.append(_violations_section(violations))
     return Report(
         title="Monitoring",
@@ -156,7 +160,7 @@ def of_production(
         mode="serve",
         rows=tally.rows,
         sections=tuple(sections),
-        verdict=headline(verdict),
+        verdict=headline(verdict) + _also_broken(violations),
         state=_state(verdict, violations),
     )
 
@@ -173,6 +177,12 @@ def headline(verdict: Verdict) -> str:
     if verdict.prediction_drift:
         return f"Drift of the prediction, none in {tested} columns"
     return f"No drift in {tested} columns"
+
+
+def _also_broken(violations: Sequence[Violation]) -> str:
+    """How many violations are of quality, to follow the headline: those of drift are in it already."""
+    count = sum(1 for violation in violations if violation.check != "baseline_drift_check")
+    return f", {count:,} quality violation{'s' if count > 1 else ''}" if count else ""
 
 
 def _state(verdict: Verdict, violations: Sequence[Violation]) -> str:

@@ -130,12 +130,16 @@ class Outcomes:
         return bool(np.isin(self.labels, (0.0, 1.0)).all())
 
 
-def joined(folder: Path, scores: Scores, ids: Sequence[str], target: str | None, csv: Csv) -> Outcomes:
-    """Outcomes joined to their scores by the ids. A missing, NaN or infinite outcome is one that is not known yet.
+def joined(
+    folder: Path, scores: Scores, ids: Sequence[str], target: str | None, csv: Csv, *, binary: bool = False
+) -> Outcomes:
+    """Outcomes joined to their scores by the ids. A missing or NaN outcome is one that is not known yet.
+
+    `binary` says that outcomes are of two kinds.
 
     Raises:
         SettingsError: there are no ids or no target to join by.
-        DataError: a column is missing, ids repeat, an outcome is no number, or none fits a score.
+        DataError: a column is missing, ids repeat, an outcome is none that `read_labels` takes, or none fits a score.
     """
     if target is None or not ids:
         raise SettingsError(
@@ -144,7 +148,7 @@ def joined(folder: Path, scores: Scores, ids: Sequence[str], target: str | None,
         )
     if not scores.has_ids:
         raise DataError(f"the scores hold no ids for the labels to be joined by, wanted {names(ids)} before the score.")
-    labels = read_labels(folder, ids, target, csv)
+    labels = read_labels(folder, ids, target, csv, binary=binary)
     both = scores.table.join(labels, on=list(ids), how="left", maintain_order="left")
     known = both.filter(pl.col(target).is_not_null())
     if not known.height:
@@ -159,11 +163,12 @@ def joined(folder: Path, scores: Scores, ids: Sequence[str], target: str | None,
     )
 
 
-def read_labels(folder: Path, ids: Sequence[str], target: str, csv: Csv) -> pl.DataFrame:
-    """Ids as text and outcomes as numbers, one row an id.
+def read_labels(folder: Path, ids: Sequence[str], target: str, csv: Csv, *, binary: bool = False) -> pl.DataFrame:
+    """Ids as text and outcomes as numbers, one row an id; a missing or NaN outcome is null.
 
     Raises:
-        DataError: a column is missing, an outcome is neither a number nor true or false, or ids repeat.
+        DataError: a column is missing, an outcome is neither a finite number nor true or false (if `binary`: none of 0,
+            1, true and false), or ids repeat.
     """
     files = files_in(folder, "input 'labels'")
     wanted = [*ids, target]
@@ -179,11 +184,13 @@ def read_labels(folder: Path, ids: Sequence[str], target: str, csv: Csv) -> pl.D
     text = pl.col(target).str.strip_chars().str.to_lowercase()
     number = text.replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
     read = table.with_columns(number.alias("(number)"))
-    bad = read.filter(pl.col(target).is_not_null() & pl.col("(number)").is_null())
+    outcome = pl.col("(number)").fill_nan(None)
+    strange = ~outcome.is_in([0.0, 1.0]) if binary else outcome.is_infinite()
+    bad = read.filter(pl.col(target).is_not_null() & (pl.col("(number)").is_null() | strange))
     if bad.height:
-        raise DataError(f"labels hold {target!r} = {bad[target][0]!r}, wanted a number, true or false.")
-    finite = pl.when(pl.col("(number)").is_finite()).then(pl.col("(number)"))
-    labels = read.select(*ids, finite.alias(target))
+        kinds = "0, 1, true or false, because the problem is binary" if binary else "a finite number, true or false"
+        raise DataError(f"labels hold {target!r} = {bad[target][0]!r}, wanted {kinds}. Correct the labels.")
+    labels = read.select(*ids, outcome.alias(target))
     doubled = labels.filter(pl.struct(ids).is_duplicated())
     if doubled.height:
         example = " ".join(str(value) for value in doubled.select(ids).row(0))

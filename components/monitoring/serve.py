@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from components.monitoring import findings, model_quality
-from components.monitoring.baseline import Baseline
+from components.monitoring.baseline import Baseline, Task
 from components.monitoring.blocks import period_days
 from components.monitoring.modelmonitor import constraints_json, production_statistics
 from components.monitoring.overview import Range
@@ -72,9 +72,15 @@ def serve(job: Job[MonitoringSettings]) -> None:
         scores = read_scores(scores_folder, ids, outputs)
         unscored = check_rows(scores, ids, checked.ids, checked.tally.rows)
     counted = baseline.prediction.counted(scores.values) if baseline.prediction and scores else None
-    outcomes = None
-    if labels_folder and scores:
-        outcomes = joined(labels_folder, scores, artefact.schema.ids, settings.target, settings.csv())
+    outcomes, problem = None, problem_of(baseline, settings)
+    unmeasured = findings.MANY_CLASSES if labels_folder and problem == "multiclass" else ""
+    if unmeasured:
+        job.log.warning("%s", unmeasured)
+    elif labels_folder and scores:
+        binary_only = problem == "binary"
+        outcomes = joined(
+            labels_folder, scores, artefact.schema.ids, settings.target, settings.csv(), binary=binary_only
+        )
     found = verdict(baseline, checked.tally, settings, present=checked.present, days=checked.days, scores=counted)
     broken = violations(
         baseline, checked.tally, found, settings, missing_columns=checked.missing, extra_columns=checked.extra
@@ -84,7 +90,7 @@ def serve(job: Job[MonitoringSettings]) -> None:
     write_json(folder / "constraint_violations.json", violations_json(broken))
     write_json(folder / "statistics.json", production_statistics(baseline.columns, checked.tally, checked.present))
     write_json(folder / "constraints.json", constraints_json(baseline.columns, settings))
-    binary = outcomes is not None and is_binary(outcomes, settings)
+    binary = outcomes is not None and (problem == "binary" or (problem is None and outcomes.looks_binary))
     threshold = decision_threshold(baseline, settings)
     if outcomes is not None:
         write_json(folder / "model_quality.json", quality_json(outcomes, binary, threshold))
@@ -97,6 +103,7 @@ def serve(job: Job[MonitoringSettings]) -> None:
         scores=counted,
         unscored=unscored,
         outcomes=outcomes,
+        unmeasured=unmeasured,
         binary=binary,
         threshold=threshold,
     )
@@ -166,17 +173,13 @@ def decision_threshold(baseline: Baseline, settings: MonitoringSettings) -> floa
     return 0.5 if known is None else known
 
 
-def is_binary(outcomes: Outcomes, settings: MonitoringSettings) -> bool:
-    """Whether the outcomes are of two kinds, as set or as they look.
+def problem_of(baseline: Baseline, settings: MonitoringSettings) -> Task | None:
+    """What the labels are: classes if the model's objective says so, else as set, else the model's; None: as they look.
 
-    Raises:
-        DataError: binary outcomes were said, and others found.
+    Classes cannot be set away: neither figures of two classes nor of numbers mean anything for their scores.
     """
-    if settings.problem == "binary" and not outcomes.looks_binary:
-        raise DataError(
-            "the labels of a binary problem hold other values than 0 and 1. Correct them, or set problem to regression."
-        )
-    return settings.problem == "binary" or (settings.problem == "auto" and outcomes.looks_binary)
+    known = baseline.prediction.task if baseline.prediction else None
+    return known if known == "multiclass" or settings.problem == "auto" else settings.problem
 
 
 def quality_json(outcomes: Outcomes, binary: bool, threshold: float) -> dict[str, Any]:

@@ -65,7 +65,8 @@ class MonitoringSettings(Settings):
     )
     problem: Literal["auto", "binary", "regression"] = Field(
         "auto",
-        description="What the labels are. auto: binary if all are 0 or 1 (false or true), else regression.",
+        description="What the labels are. auto: what the model's objective says; without a model binary if all are "
+        "0 or 1 (false or true), else regression.",
     )
     decision_threshold: float | None = Field(
         None,

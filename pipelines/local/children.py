@@ -64,7 +64,27 @@ async def child(
     try:
         yield process
     finally:
-        await asyncio.shield(stop(process, grace))
+        await ended(process, grace)
+
+
+async def ended(process: asyncio.subprocess.Process, grace: float) -> None:
+    """Stop a process; who cancels the wait for its end gets it killed at once, and waits for that."""
+    try:
+        await stop(process, grace)
+    except BaseException:
+        kill(process)
+        while process.returncode is None:
+            # Nothing survives SIGKILL, so the wait is short: another cancellation must not end it before the child.
+            with contextlib.suppress(asyncio.CancelledError):
+                await process.wait()
+        raise
+
+
+def kill(process: asyncio.subprocess.Process) -> None:
+    """SIGKILL for all of a process's session, unless the process has ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def stop(process: asyncio.subprocess.Process, grace: float = GRACE) -> int:
@@ -75,8 +95,7 @@ async def stop(process: asyncio.subprocess.Process, grace: float = GRACE) -> int
         try:
             await asyncio.wait_for(process.wait(), grace)
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill(process)
     return await process.wait()
 
 

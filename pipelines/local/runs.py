@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import platform
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any, Final, Protocol
 from components.spec import Spec
 from pipelines.graph import PARTS, Graph, Publication, inference_graph, training_graph
 from pipelines.local.archives import member
+from pipelines.local.artefacts import ARTEFACT_MANIFEST, digest_of, manifest_bytes, verify_release
 from pipelines.local.engine import Machine, Observer, Result, Run, first_failure
 from pipelines.local.places import Places, Window, first_window, latest_window, output_path
 from pipelines.local.workspace import files
@@ -36,7 +36,6 @@ from shared.errors import DataError
 from shared.files import read_json, sha256_of
 
 EVALUATION: Final = "evaluation.json"
-ARTEFACT_MANIFEST: Final = "manifest.json"
 
 
 class Teller(Observer, Protocol):
@@ -141,9 +140,10 @@ class Runner:
 
         Raises:
             DataError: no release is current.
+            ArtefactError: the release is not this use case's, or its parts are not the ones released.
         """
-        release = current_release(self.storage)
-        scored = await self._score_all(self._periods(periods), release)
+        release = await self._verified(current_release(self.storage))
+        scored = await self._score_all(self.periods(periods), release)
         return Outcome(self.run, scored=scored)
 
     async def both(self, periods: Sequence[str]) -> Outcome:
@@ -155,8 +155,8 @@ class Runner:
             DataError: no release is current, because a gate was not met.
         """
         trained = await self._train(self.run, first_window(self.manifest.data))
-        release = current_release(self.storage)
-        every = self._periods(periods)
+        release = await self._verified(current_release(self.storage))
+        every = self.periods(periods)
         retraining: asyncio.Task[Retrained] | None = None
         async with Together() as together:
             scoring = [
@@ -173,12 +173,17 @@ class Runner:
                     retraining = together.start(self._retrain(scored[-1], following, release))
         return Outcome(self.run, trained, tuple(scored), retraining.result() if retraining else None)
 
+    async def _verified(self, release: Release) -> Release:
+        await asyncio.to_thread(verify_release, release, self.storage, self.manifest.name)
+        return release
+
     def _retrains(self, drifted_in_a_row: int) -> bool:
         policy = self.manifest.drift
         return policy is not None and policy.then == "retrain" and drifted_in_a_row >= policy.when.runs
 
-    def _periods(self, given: Sequence[str]) -> tuple[str | None, ...]:
-        return tuple(given) or self.manifest.data.periods or (None,)
+    def periods(self, given: Sequence[str]) -> tuple[str | None, ...]:
+        """What to score: the periods given, else the manifest's (None: it has no periods)."""
+        return tuple(dict.fromkeys(given)) or self.manifest.data.periods or (None,)
 
     async def _train(self, run: str, window: Window, cause: Scored | None = None) -> Trained:
         graph = training_graph(self.manifest, self.specs)
@@ -221,7 +226,7 @@ class Runner:
         trained = await self._train(f"{self.run}-drift-{cause.period}", window, cause)
         scored = None
         if following is not None and trained.release.id != old.id:
-            scored = await self._score(following, trained.release, -1, 1, "-retrained")
+            scored = await self._score(following, await self._verified(trained.release), -1, 1, "-retrained")
         return Retrained(cause, trained, scored)
 
     async def _execute(self, graph: Graph, places: Places, label: str, beside: int, priority: int) -> dict[str, Result]:
@@ -250,7 +255,7 @@ class Runner:
             "versions": _versions(manifests),
             "data": _data(places),
             "parts": {
-                name: {"uri": self.storage.relative(path), "digest": hashlib.sha256(manifests[name]).hexdigest()}
+                name: {"uri": self.storage.relative(path), "digest": digest_of(manifests[name])}
                 for name, path in parts.items()
             },
             "metrics": metrics,
@@ -336,10 +341,7 @@ def artefact_manifest(path: Path) -> bytes:
     Raises:
         DataError: the artefact has none.
     """
-    inner = path / ARTEFACT_MANIFEST
-    if path.is_dir() and inner.is_file():
-        return inner.read_bytes()
-    content = member(path, ARTEFACT_MANIFEST) if path.is_file() else None
+    content = manifest_bytes(path)
     if content is None:
         raise DataError(f"artefact {path} holds no {ARTEFACT_MANIFEST}, so it cannot be released. See the step's log.")
     return content

@@ -7,6 +7,7 @@ refused with 400, `flaky` fails once with 500, `slow` waits.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -75,7 +76,10 @@ def training_job() -> None:
     fail(int(settings.get("fail", 0)))
     rows = lines(ROOT / "input/data/train")
     write(ROOT / "model/evaluation.json", {"validation": {"auc": float(settings.get("auc", 0.7))}})
-    write(ROOT / "model/manifest.json", {"component": NAME, "rows": len(rows), "versions": {"fake": "1"}})
+    state = ROOT / "input/data/state/manifest.json"
+    parents = {"state": hashlib.sha256(state.read_bytes()).hexdigest()} if state.exists() else {}
+    made = {"component": NAME, "rows": len(rows), "versions": {"fake": "1"}, "parents": parents}
+    write(ROOT / "model/manifest.json", made)
     write(ROOT / "output/data/report.json", report(len(rows), "train"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli import main
 from pipelines.local.engine import Machine
+from pipelines.local.reservation import reserved
 
 
 @pytest.fixture
@@ -138,3 +140,71 @@ def test_a_preparation_that_fails_stops_the_run(quartet: Any, toy: Any) -> None:
 
     assert result.exit_code == 1
     assert "data.prepare 'bad_prepare' failed (exit code 1): the source is gone" in result.output
+
+
+@pytest.mark.parametrize("pipeline", ["training", "inference", "both"])
+def test_a_run_id_that_exists_is_refused_before_anything_runs(quartet: Any, toy: Any, pipeline: str) -> None:
+    quartet("run", "--pipeline", "both", "--period", "p3", "--run-id", "r1")
+    ended = len(list(toy.storage.root.rglob("log.txt")))
+    result = quartet("run", "--pipeline", pipeline, "--period", "p3", "--run-id", "r1")
+
+    assert result.exit_code == 2
+    assert "error: run 'r1' exists already: " in result.output
+    assert "Take another --run-id" in result.output
+    assert len(list(toy.storage.root.rglob("log.txt"))) == ended
+
+
+def test_a_run_id_that_another_run_has_just_taken_is_refused(quartet: Any, toy: Any) -> None:
+    with reserved(toy.storage, "r1", "inference", ("p4",)):
+        result = quartet("run", "--period", "p3", "--period", "p4", "--run-id", "r1")
+
+        assert result.exit_code == 2
+        assert "run 'r1' exists already" in result.output
+        assert not (toy.storage.root / "training/r1").exists()
+        assert not (toy.storage.root / "inference/r1-p3").exists()
+
+
+def test_a_run_that_made_nothing_gives_its_id_back(quartet: Any, toy: Any) -> None:
+    assert quartet("run", "--pipeline", "inference", "--run-id", "r1").exit_code == 3
+    assert quartet("run", "--pipeline", "both", "--period", "p3", "--run-id", "r1").exit_code == 0
+
+
+def test_a_period_that_is_named_twice_is_scored_once(quartet: Any) -> None:
+    result = quartet("run", "--period", "p3", "--period", "p3")
+
+    assert result.exit_code == 0, result.output
+    assert result.output.count("p3 processing") == 1
+
+
+def test_promote_takes_no_path_for_a_release(quartet: Any, toy: Any) -> None:
+    quartet("run", "--pipeline", "training", "--run-id", "r1")
+    result = quartet("promote", "../evil")
+
+    assert result.exit_code == 2
+    assert "error: release id is '../evil', wanted letters" in result.output
+
+
+def test_the_latest_release_is_the_one_made_last(quartet: Any, toy: Any) -> None:
+    toy.declare(("automatic", "manual"))
+    for name in ("z-first", "a-second"):
+        quartet("run", "--pipeline", "training", "--run-id", name)
+    first = toy.storage.releases / "z-first.json"
+    first.write_text(json.dumps({**json.loads(first.read_text()), "created": "2024-01-01T00:00:00Z"}))
+
+    assert quartet("promote", "--latest").output == "current: a-second (before: none)\n"
+
+
+def test_another_engine_than_local_is_refused(quartet: Any, toy: Any) -> None:
+    toy.declare(("name: toy", "name: toy\nengine: airflow"))
+    result = quartet("run")
+
+    assert result.exit_code == 2
+    assert "engine is 'airflow', but `run` runs only 'local' here now" in result.output
+
+
+@pytest.mark.parametrize("period", ["../p3", "p3/..", ".p3", ""])
+def test_a_period_that_could_lead_elsewhere_is_refused(quartet: Any, period: str) -> None:
+    result = quartet("run", "--pipeline", "inference", "--period", period)
+
+    assert result.exit_code == 2
+    assert f"--period is {period!r}" in result.output

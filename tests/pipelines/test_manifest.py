@@ -134,6 +134,11 @@ def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
         ("components: {}", "components: {xgb: {}}", "5: components.xgb: no known key. Known keys: processing, "),
         (
             "components: {}",
+            "components: {}\npipelines: {training: {gates: [{metric: auc, min: 0.9, max: 0.1}]}}",
+            "wanted a gate whose min is at most its max.",
+        ),
+        (
+            "components: {}",
             "components: {}\npipelines: {training: {gates: [{metric: auc}]}}",
             "6: pipelines.training.gates[0]: found {'metric': 'auc'}, wanted a gate with min, max or both.",
         ),

@@ -13,6 +13,7 @@ from pipelines.releases import (
     GateError,
     GateResult,
     Release,
+    all_releases,
     current_id,
     current_release,
     history,
@@ -25,10 +26,22 @@ from pipelines.releases import (
 from pipelines.storage import Storage
 from shared.errors import ArtefactError, DataError, SettingsError
 
+CONTENT = {
+    "apiVersion": "quartet/v1",
+    "name": "toy",
+    "created": "2024-01-31T04:00:00Z",
+    "parent": None,
+    "manifest": {"sha256": "0"},
+    "revision": None,
+    "versions": {},
+    "data": {"uri": "train.csv", "periods": []},
+    "parts": {},
+}
 
-def released(storage: Storage, name: str, *, met: bool = True) -> Release:
-    gates = [{"metric": "auc", "met": met}]
-    return write_release(storage, name, {"apiVersion": "quartet/v1", "gates": gates, "parts": {}})
+
+def released(storage: Storage, name: str, *, met: bool = True, **changes: Any) -> Release:
+    gates = [{"metric": "auc", "met": met, "value": 0.7}]
+    return write_release(storage, name, {**CONTENT, "gates": gates, **changes})
 
 
 @pytest.fixture
@@ -122,6 +135,55 @@ def test_a_file_that_is_no_release_is_refused(storage: Storage) -> None:
 
     with pytest.raises(ArtefactError, match=r"is no quartet/v1 release"):
         read_release(storage, "one")
+
+
+@pytest.mark.parametrize("name", ["../evil", "", "a/b", ".hidden", "a\n"])
+def test_an_id_that_is_a_path_is_no_releases(storage: Storage, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"release id is .*, wanted letters"):
+        read_release(storage, name)
+
+
+@pytest.mark.parametrize("content", [b"../evil\n", b"\xff\x00\xfe", b"one\ntwo\n"])
+def test_a_pointer_that_holds_no_id_is_refused(storage: Storage, content: bytes) -> None:
+    released(storage, "one")
+    (storage.releases / "current").write_bytes(content)
+
+    with pytest.raises(ArtefactError, match="wanted a release's id"):
+        current_release(storage)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"created": None}, "created"),
+        ({"data": {"uri": "x"}}, "data.periods"),
+        ({"parts": {"model": {}}}, "parts.model.uri"),
+        ({"gates": [{"metric": "auc", "value": 0.7}]}, r"gates\[0\].met"),
+        ({"gates": ["auc"]}, r"gates\[0\].metric"),
+    ],
+)
+def test_a_key_that_a_release_lacks_is_named(storage: Storage, changes: dict[str, Any], named: str) -> None:
+    released(storage, "one", **changes)
+
+    with pytest.raises(ArtefactError, match=f"one.json has no usable {named}"):
+        read_release(storage, "one")
+
+
+@pytest.mark.parametrize("line", [b"garbage", b"{}", b"[1]", b"\xff", b""])
+def test_a_line_of_the_history_that_is_no_move_is_told_with_its_number(storage: Storage, line: bytes) -> None:
+    promote(storage, released(storage, "one"), "")
+    with (storage.releases / "history.jsonl").open("ab") as stream:
+        stream.write(line + b"\n")
+
+    with pytest.raises(ArtefactError, match=r"history\.jsonl:2 is no move"):
+        history(storage)
+
+
+def test_releases_are_in_the_order_of_their_making_not_of_their_names(storage: Storage) -> None:
+    released(storage, "a-new-one", created="2024-02-01T00:00:00Z")
+    released(storage, "z-old-one", created="2024-01-01T00:00:00Z")
+
+    assert [release.id for release in all_releases(storage)] == ["z-old-one", "a-new-one"]
 
 
 def test_a_part_that_a_release_lacks_is_named(storage: Storage) -> None:

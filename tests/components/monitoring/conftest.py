@@ -10,10 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shared.artefact import write_artefact
-from shared.files import write_json
-from shared.schema import Column, Schema
-from tests.components.monitoring.places import Place, Places, rows
+from tests.components.monitoring.places import Place, Places, model_of, rows
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +47,4 @@ def trained(table: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Pl
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model's folder as far as monitoring reads it: scores spread evenly from 0 to 1."""
-    folder = tmp_path_factory.mktemp("model")
-    write_json(folder / "scores.json", {"edges": [0.0, 0.25, 0.5, 0.75, 1.0], "counts": [500, 500, 500, 500]})
-    write_artefact(
-        folder,
-        component="algorithm",
-        schema=Schema((Column("amount", "number"),)),
-        settings={},
-        extra={"outputs": ["score"], "threshold": 0.4},
-    )
-    return folder
+    return model_of("binary:logistic", ["score"], tmp_path_factory.mktemp("model"))

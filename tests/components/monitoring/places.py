@@ -13,7 +13,10 @@ import numpy as np
 import polars as pl
 
 from components.monitoring.component import COMPONENT
+from shared.artefact import write_artefact
 from shared.entrypoint import run
+from shared.files import write_json
+from shared.schema import Column, Schema
 
 IDS = {"target": "y", "ids": ["id"]}
 """The settings of the tables below."""
@@ -131,3 +134,17 @@ def rows(count: int, seed: int = 0, shift: float = 0.0) -> pl.DataFrame:
             "y": (random.random(count) < 1 / (1 + np.exp(-amount))).astype(int),
         }
     ).with_columns(pl.col("note").fill_nan(None))
+
+
+def model_of(objective: str | None, outputs: list[str], folder: Path) -> Path:
+    """Write a model's folder; without objective one that does not tell its task."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "scores.json", {"edges": [0.0, 0.25, 0.5, 0.75, 1.0], "counts": [500, 500, 500, 500]})
+    write_artefact(
+        folder,
+        component="algorithm",
+        schema=Schema((Column("amount", "number"),)),
+        settings={},
+        extra={"outputs": outputs, "threshold": 0.4, **({"objective": objective} if objective else {})},
+    )
+    return folder

@@ -211,7 +211,9 @@ def test_scores_that_are_not_those_of_the_rows_are_refused(
         ("y\n1\n", ["labels data.csv lack column 'id'", "they have 'y'"]),
         ("id,late\nr1-0,1\n", ["labels data.csv lack column 'y'"]),
         ("id,y\nr1-0,1\nr1-0,0\n", ["labels name 'r1-0' more than once"]),
-        ("id,y\nr1-0,perhaps\n", ["labels hold 'y' = 'perhaps', wanted a number, true or false"]),
+        ("id,y\nr1-0,perhaps\n", ["labels hold 'y' = 'perhaps', wanted a finite number, true or false"]),
+        ("id,y\nr1-0,1\nr1-1,-inf\n", ["labels hold 'y' = '-inf', wanted a finite number, true or false"]),
+        ("id,y\nr1-0,1\nr1-1,1e999\n", ["labels hold 'y' = '1e999', wanted a finite number"]),
         ("id,y\nnobody,1\n", ["none of the 1 labels has the ids of a score"]),
         ("id,y\n", ["none of the 0 labels"]),
     ],
@@ -244,7 +246,16 @@ def test_labels_need_scores_with_ids(places: Places, trained: Place) -> None:
 def test_labels_that_are_not_binary_though_said_are_refused(places: Places, trained: Place) -> None:
     place = serving(places, trained, scores=SCORES.write_csv(include_header=False), labels="id,y\nr1-0,7\n")
 
-    refused(place, "serve", DATA, "the labels of a binary problem hold other values than 0 and 1", problem="binary")
+    refused(place, "serve", DATA, "labels hold 'y' = '7', wanted 0, 1, true or false", problem="binary")
+
+
+@pytest.mark.parametrize("dirty", ["2", "-1", "0.5", "inf", "perhaps"])
+def test_one_dirty_label_of_a_binary_model_is_refused(places: Places, model: Path, dirty: str) -> None:
+    trained = places.trained(rows(300), model=model)
+    labels = f"id,y\nr1-0,1\nr1-1,TRUE\nr1-2,\nr1-3,0.0\nr1-4,{dirty}\n"
+    place = serving(places, trained, scores=SCORES.write_csv(include_header=False), labels=labels)
+
+    refused(place, "serve", DATA, f"labels hold 'y' = '{dirty}', wanted 0, 1, true or false")
 
 
 @pytest.mark.parametrize("mode", ["train", "serve"])

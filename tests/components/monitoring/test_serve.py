@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from shared.report import read_report
-from tests.components.monitoring.places import Place, Places, rows
+from tests.components.monitoring.places import Place, Places, model_of, rows
 
 PRODUCTION = rows(2000, seed=1).drop("y")
 
@@ -72,6 +72,16 @@ def test_missing_and_further_columns_are_violations(places: Places, trained: Pla
         ("colour", "extra_column_check"),
     }
     assert place.read("drift.json")["tested"] == 4
+    report = read_report(place.output("report"))
+    assert (report.verdict, report.state) == ("No drift in 4 columns, 3 quality violations", "attention")
+
+
+def test_one_violation_is_told_in_the_singular_and_without_those_of_drift(places: Places, trained: Place) -> None:
+    quality = places.served(trained, PRODUCTION.drop("city"))
+    both = places.served(trained, rows(2000, seed=2, shift=0.5).drop("y", "city"))
+
+    assert read_report(quality.output("report")).verdict == "No drift in 4 columns, 1 quality violation"
+    assert read_report(both.output("report")).verdict == "Drift in 1 of 4 columns, 1 quality violation"
 
 
 def test_the_target_and_dropped_columns_may_be_there(places: Places, table: pl.DataFrame) -> None:
@@ -231,13 +241,57 @@ def test_numbers_are_labels_of_a_regression(places: Places, trained: Place) -> N
     assert metrics["mae"]["value"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("unknown", ["", "NaN", "inf"])
+@pytest.mark.parametrize("unknown", ["", "NaN", "NAN"])
 def test_an_outcome_that_is_no_number_yet_is_unlabelled(places: Places, trained: Place, unknown: str) -> None:
     labels = "id,y\n" + "".join(f"r1-{number},{number % 2}\n" for number in range(50)) + f"r1-50,{unknown}\n"
     place = places.served(trained, PRODUCTION, scores=scored(PRODUCTION), labels=labels)
 
     found = place.read("model_quality.json")
     assert (found["labelled"], found["unlabelled"]) == (50, 1950)
+
+
+@pytest.mark.parametrize("classes", [["low", "mid", "high"], ["0", "1", "2"], ["0", "1"]])
+def test_a_model_of_many_classes_is_judged_by_drift_alone(
+    places: Places, table: pl.DataFrame, tmp_path: Path, classes: list[str]
+) -> None:
+    trained = places.trained(table, model=model_of("multi:softprob", ["predicted_label", "score"], tmp_path / "model"))
+    scores = scored(PRODUCTION).select("id", pl.lit(classes[0]).alias("predicted_label"), "score")
+    labels = PRODUCTION.select("id", y=pl.Series([classes[number % len(classes)] for number in range(2000)]))
+    place = places.served(trained, PRODUCTION, scores=scores, labels=labels)
+
+    assert place.message.startswith("Completed: ")
+    assert place.read("drift.json")["prediction_drift"] is False
+    assert "report/model_quality.json" not in place.written()
+    sentence = "The quality of a model of more than two classes is not measured yet."
+    assert sentence in (place.output("report") / "report.json").read_text()
+
+
+def test_many_classes_are_warned_of_once(
+    places: Places, table: pl.DataFrame, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trained = places.trained(table, model=model_of("multi:softprob", ["score"], tmp_path / "model"))
+    places.served(trained, PRODUCTION, scores=scored(PRODUCTION), labels="id,y\nr1-0,low\n")
+
+    streams = capfd.readouterr()
+    assert (streams.out + streams.err).count("more than two classes is not measured yet") == 1
+
+
+def test_numbers_of_a_regression_may_all_be_0_or_1(places: Places, table: pl.DataFrame, tmp_path: Path) -> None:
+    trained = places.trained(table, model=model_of("count:poisson", ["score"], tmp_path / "model"))
+    labels = rows(2000, seed=1).select("id", "y")
+    place = places.served(trained, PRODUCTION, scores=scored(PRODUCTION), labels=labels)
+
+    assert "regression_metrics" in place.read("model_quality.json")
+
+
+def test_what_is_set_of_the_labels_stands_before_the_models_objective(
+    places: Places, table: pl.DataFrame, model: Path
+) -> None:
+    labels = PRODUCTION.select("id", y=pl.col("amount"))
+    trained = places.trained(table, model=model)
+    place = places.served(trained, PRODUCTION, scores=scored(PRODUCTION), labels=labels, problem="regression")
+
+    assert "regression_metrics" in place.read("model_quality.json")
 
 
 def test_labels_of_rows_without_a_score_are_counted(places: Places, trained: Place) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from components.monitoring.baseline import PredictionBaseline, task_of
 from components.monitoring.train import spread_of_stretches
 from shared.artefact import open_artefact
 from tests.components.monitoring.places import IDS, Place, Places, rows
@@ -166,7 +167,30 @@ def test_the_models_scores_become_the_baseline_of_the_prediction(
         "outputs": ["score"],
         "spread": None,
         "threshold": 0.4,
+        "task": "binary",
     }
+
+
+@pytest.mark.parametrize(
+    ("objective", "task"),
+    [
+        ("binary:logistic", "binary"),
+        ("multi:softprob", "multiclass"),
+        ("reg:gamma", "regression"),
+        ("count:poisson", "regression"),
+        ("rank:ndcg", None),
+        (None, None),
+    ],
+)
+def test_the_objective_tells_the_task(objective: str | None, task: str | None) -> None:
+    assert task_of(objective) == task
+
+
+def test_a_baseline_from_before_the_task_was_kept_knows_none() -> None:
+    written = PredictionBaseline(("score",), np.array([0.0, 1.0]), np.array([5]), task="binary").to_json()
+    del written["task"]
+
+    assert PredictionBaseline.from_json(written).task is None
 
 
 def test_scores_that_differ_from_stretch_to_stretch_are_given_more_room() -> None:

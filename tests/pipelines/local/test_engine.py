@@ -15,7 +15,7 @@ import pytest
 
 from components.spec import specs
 from pipelines.graph import inference_graph, training_graph
-from pipelines.local.children import Programs, exit_code, last_lines
+from pipelines.local.children import Programs, child, exit_code, last_lines
 from pipelines.local.engine import Machine, Run, Slots, reported_rows
 
 DRIVER = """
@@ -74,8 +74,6 @@ def jobs_in(folder: Path) -> list[int]:
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(toy: Any, tmp_path: Path) -> None:
-    from pipelines.local.children import child
-
     async def scenario() -> int:
         code = "from signal import *; signal(SIGTERM, SIG_IGN); print('up', flush=True); pause()"
         async with child([sys.executable, "-c", code], os.environ, tmp_path, tmp_path / "log", 0.2) as process:
@@ -85,6 +83,34 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(toy: Any, tmp_pa
         return process.returncode
 
     assert asyncio.run(scenario()) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("cancellations", [2, 3])
+def test_a_child_whose_stop_is_cancelled_too_is_killed_at_once(tmp_path: Path, cancellations: int) -> None:
+    code = "from signal import *; signal(SIGTERM, SIG_IGN); print('up', flush=True)\nwhile True: pause()"
+    started: list[asyncio.subprocess.Process] = []
+
+    async def work() -> None:
+        async with child([sys.executable, "-c", code], os.environ, tmp_path, tmp_path / "log", 60) as process:
+            started.append(process)
+            await asyncio.sleep(60)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(work())
+        while not started or "up" not in (tmp_path / "log").read_text():
+            await asyncio.sleep(0.02)
+        for _ in range(cancellations):
+            task.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+    assert started[0].returncode == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].pid, 0)
 
 
 def test_of_those_that_wait_the_lowest_priority_goes_first() -> None:
