@@ -259,6 +259,9 @@ def typed(found: pl.DataType, column: Column) -> pl.Expr:
     value, wanted = pl.col(column.name), polars_type(column.type)
     if found == pl.String and column.type != "text":
         return _from_text(value.str.strip_chars(), column)
+    if found.is_temporal() and column.type in ("number", "integer", "boolean"):
+        # Polars would count days or microseconds since 1970: a number, and not one that anybody meant.
+        return pl.when(value.is_null()).then(None).cast(wanted)
     if column.type == "number":
         return value.cast(pl.Float64, strict=False).fill_nan(None)
     if column.type == "integer" and found.is_float():

@@ -194,6 +194,16 @@ def test_text_becomes_what_the_schema_says(text: str, kind: str, value: object) 
     assert (str(table["c"].cast(pl.String)[0]) if isinstance(value, str) else found) == value
 
 
+@pytest.mark.parametrize("kind", ["number", "integer", "boolean"])
+def test_a_date_is_no_number(kind: str) -> None:
+    dates = pl.DataFrame({"c": ["2013-01-01", None]}, schema={"c": pl.String}).select(pl.col("c").str.to_date())
+
+    table, reasons = conformed(dates, Schema((Column("c", kind),)))  # type: ignore[arg-type]
+
+    assert table["c"].to_list() == [None, None]
+    assert reasons.is_not_null().to_list() == [True, False]
+
+
 def test_missing_cells_are_missing_for_every_type(tmp_path: Path) -> None:
     path = stored(tmp_path, "t.csv", "id,n,x\n,NA,NaN\n")
 

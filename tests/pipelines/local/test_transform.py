@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.local.transform import Cutting, Payload, TransformError, checked, cutting, payloads, record_count
+from pipelines.local.transform import (
+    Client,
+    Cutting,
+    Payload,
+    TransformError,
+    _transformed,
+    checked,
+    cutting,
+    payloads,
+    record_count,
+)
 
 
 def lines(text: bytes) -> list[bytes]:
@@ -71,3 +84,28 @@ def test_answers_are_counted_without_empty_lines() -> None:
     assert checked(Payload(b"a\nb\n", 2), b"0.1\n0.2") == b"0.1\n0.2"
     with pytest.raises(TransformError, match="2 records were sent and 3 came back"):
         checked(Payload(b"a\nb\n", 2), b"1\n2\n3\n")
+
+
+class LateFirst:
+    """A server that answers the first record only after the second and third."""
+
+    def __init__(self) -> None:
+        self.later = {b"b\n": Event(), b"c\n": Event()}
+
+    def post(self, payload: Payload) -> bytes:
+        if payload.body == b"a\n":
+            assert all(event.wait(10) for event in self.later.values())
+        elif payload.body in self.later:
+            self.later[payload.body].set()
+        return payload.body.upper()
+
+
+def test_answers_are_written_in_the_order_of_the_records_whichever_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"a\nb\nc\nd\ne\n")
+    cut = Cutting(strategy="SingleRecord", concurrency=3)
+
+    with ThreadPoolExecutor(3) as pool:
+        done = list(_transformed(tmp_path / "x.csv", tmp_path / "x.out", cast(Client, LateFirst()), cut, pool))
+
+    assert (tmp_path / "x.out").read_bytes() == b"A\nB\nC\nD\nE\n"
+    assert done == [(1, 2)] * 5
