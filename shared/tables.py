@@ -119,7 +119,8 @@ def inferred_schema(
     for name in (*ids, *([target] if target else ())):
         Schema((Column(name, "text"),)).check_names(named, path.name)
     if format_of(path) == "csv":
-        columns = _types_of_cells(raw_batches(files, named, csv), named, rows, path)
+        # Whoever reads the rows looks for short lines: looking here too would be one pass more.
+        columns = _types_of_cells(_cells(files, named, csv, widths=False), named, rows, path)
     else:
         found = _guarded(path, lambda: _scan(path, csv).collect_schema())
         if next(raw_batches(files, named, csv), None) is None:
@@ -179,9 +180,17 @@ def raw_batches(
         DataError: a file cannot be read, lacks a column, has a header where none was said, or has more or fewer
             columns.
     """
+    return _cells(files, wanted, csv, rows, widths=True)
+
+
+def _cells(
+    files: Sequence[Path], wanted: Sequence[str], csv: Csv, rows: int = BATCH_ROWS, *, widths: bool
+) -> Iterator[pl.DataFrame]:
+    """What `raw_batches` gives; without `widths` short lines are not looked for, which costs a pass over the file."""
     for path in files:
         _check_names(path, wanted, csv)
-        _check_widths(path, csv)
+        if widths:
+            _check_widths(path, csv)
         frame = _scan(path, csv, wanted).select(wanted)
         if path.name.endswith(".out") and len(wanted) > 1:
             # Batch Transform's AssembleWith=Line ends each answer with a newline of its own: blank lines, not rows.
