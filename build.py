@@ -7,7 +7,8 @@
     python build.py changed --base REF            the components whose images differ from those of REF
     python build.py matrix [--base REF]           the images as JSON, for CI
     python build.py push --registry R --tag T     publish what was built; write the digests to images.lock.json
-    python build.py digests --registry R --tag T  write images.lock.json from what a registry holds
+    python build.py digests --registry R --tag T  write images.lock.json from what a registry holds, or --check it
+    python build.py bases                         write base-images.lock from what the registries of the bases hold
 
 `DOCKER` names the docker command to build with; by default the first on this machine that has BuildKit.
 """
@@ -18,6 +19,7 @@ import ast
 import gzip
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -43,7 +45,13 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent
 NAMESPACE: Final = "quartet"
 LOCK: Final = ROOT / "images.lock.json"
+BASES: Final = ROOT / "base-images.lock"
 WHEELHOUSE: Final = ROOT / "wheelhouse"
+EPOCH: Final = 315_532_800
+"""The time of each file that a build adds, and of the image where BuildKit takes one: 1980, where the time of zip files
+begins. One time for all commits, so that a layer whose files stay keeps its digest; the revision is a label."""
+OWN: Final[Architecture] = "arm64" if platform.machine() in ("aarch64", "arm64") else "amd64"
+"""The processor of this machine."""
 SCHEMA_2: Final = "application/vnd.docker.distribution.manifest.v2+json"
 """The one kind of manifest that SageMaker hosting takes (aws/amazon-sagemaker-feedback#180)."""
 LOADED_BY_NAME: Final = ("gunicorn.workers.gthread", "gunicorn.glogging")
@@ -93,7 +101,13 @@ class Image:
 
     @property
     def local(self) -> str:
-        """Its name in the local engine."""
+        """Its name in the local engine: the processor is named where it is not this machine's."""
+        foreign = "" if self.architecture == OWN else f"-{self.architecture}"
+        return f"{self.name}{foreign}"
+
+    @property
+    def name(self) -> str:
+        """Its name in the engine of a machine with its processor."""
         return f"{NAMESPACE}/{self.component}:{self.variant.name}"
 
     @property
@@ -143,14 +157,21 @@ def _no_image(chosen: Sequence[Spec], variant: str | None, architecture: str | N
     for spec in chosen:
         if variant and variant in spec.left_out:
             return f"{spec.name} has no variant {variant!r}: {spec.left_out[variant]}"
+        if variant and variant in spec.variants:
+            built_for = names(spec.variants[variant].architectures)
+            return f"{spec.name}'s variant {variant!r} is built for {built_for} and not for {architecture!r}."
     known = [item for spec in chosen for item in spec.variants]
     wanted = " for ".join(repr(word) for word in (variant, architecture) if word)
     return f"no image fits {wanted}; the variants of {names([spec.name for spec in chosen])} are {names(known, 12)}."
 
 
-def defaults(chosen: Iterable[Image]) -> list[Image]:
-    """Those that are built unless others are named: on the CPU, and from indexes alone."""
-    return [image for image in chosen if image.variant.accelerator == "none" and image.variant.wheels is None]
+def defaults(chosen: Iterable[Image], architecture: str = OWN) -> list[Image]:
+    """Those that are built unless others are named: on the CPU, from indexes alone, for this machine's processor."""
+    return [
+        image
+        for image in chosen
+        if image.variant.accelerator == "none" and image.variant.wheels is None and image.architecture == architecture
+    ]
 
 
 def touched(paths: Iterable[str], components: Sequence[str] = NAMES) -> list[str]:
@@ -184,7 +205,7 @@ def matrix(chosen: Iterable[Image]) -> dict[str, list[dict[str, Any]]]:
                 "variant": image.variant.name,
                 "arch": image.architecture,
                 "accelerator": image.variant.accelerator,
-                "image": image.local,
+                "image": image.name,
             }
             for image in chosen
         ]
@@ -194,8 +215,31 @@ def matrix(chosen: Iterable[Image]) -> dict[str, list[dict[str, Any]]]:
 # --- How one is built
 
 
+@dataclass(frozen=True)
+class How:
+    """How images are built, where it is not as always.
+
+    Attributes:
+        tag: what the tag says instead of the variant's name.
+        cache: whether steps that were made before are taken as they are.
+        bases: digests of base images by name and processor; None takes the bases by their tags.
+    """
+
+    tag: str | None = None
+    cache: bool = True
+    bases: Mapping[str, Mapping[str, str]] | None = None
+
+    def name(self, image: Image) -> str:
+        """What the built image is called."""
+        return f"{image.local.rpartition(':')[0]}:{self.tag}" if self.tag else image.local
+
+
 def build_command(
-    prefix: Sequence[str], image: Image, arguments: Mapping[str, str], secrets: Mapping[str, Path]
+    prefix: Sequence[str],
+    image: Image,
+    arguments: Mapping[str, str],
+    secrets: Mapping[str, Path],
+    how: How = How(),
 ) -> list[str]:
     """The command that builds an image, with its Dockerfile as standard input.
 
@@ -208,16 +252,37 @@ def build_command(
         image: what to build.
         arguments: the Dockerfile's ARGs.
         secrets: files that the build may read and that enter no layer.
+        how: what is asked for beside.
     """
+    digest = base_digest(image, how)
     return [
         *prefix,
         *("--file", "-"),
         *("--platform", f"linux/{image.architecture}"),
         *(word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")),
         *(word for name, path in secrets.items() for word in ("--secret", f"id={name},src={path}")),
-        *("--tag", image.local),
+        *(("--label", f"org.opencontainers.image.base.digest={digest}") if digest else ()),
+        *(() if how.cache else ("--no-cache",)),
+        *("--tag", how.name(image)),
         str(ROOT),
     ]
+
+
+def base_digest(image: Image, how: How) -> str | None:
+    """The digest that an image's base has to have; None where any will do.
+
+    Raises:
+        BuildError: one is asked for, and not known.
+    """
+    if how.bases is None:
+        return None
+    digest = how.bases.get(image.variant.base, {}).get(image.architecture)
+    if digest is None:
+        raise BuildError(
+            f"{BASES.name} holds no digest of {image.variant.base} for {image.architecture}: "
+            "run `python build.py bases` where its registry answers, or build without --pinned-base."
+        )
+    return digest
 
 
 def build_prefix(client: str, version: str, buildx: bool) -> list[str] | None:
@@ -235,10 +300,23 @@ def build_prefix(client: str, version: str, buildx: bool) -> list[str] | None:
     return [client, "build"] if major and int(major[0]) < 23 else None
 
 
-def build_arguments(image: Image, version: str, revision: str, imports: Sequence[str], wheels: str) -> dict[str, str]:
-    """The Dockerfile's ARGs for an image; the same inputs give the same image."""
+def build_arguments(
+    image: Image,
+    version: str,
+    revision: str,
+    imports: Sequence[str],
+    wheels: str,
+    how: How = How(),
+) -> dict[str, str]:
+    """The Dockerfile's ARGs for an image; the same inputs give the same image.
+
+    SOURCE_DATE_EPOCH is more than an ARG to newer versions of BuildKit: the image's own time too.
+    """
+    digest = base_digest(image, how)
     return {
-        "BASE_IMAGE": image.variant.base,
+        "BASE_IMAGE": f"{image.variant.base}@{digest}" if digest else image.variant.base,
+        "BASE_NAME": image.variant.base,
+        "SOURCE_DATE_EPOCH": str(EPOCH),
         "VARIANT": image.variant.name,
         "WHEELS": wheels,
         "WITHOUT": " ".join(image.variant.without),
@@ -306,13 +384,36 @@ def wheel_of(image: Image, root: Path = ROOT) -> str:
     return f"{only.name}{only.specifier}"
 
 
+def python_of(image: Image) -> str:
+    """The version of Python that an image's base has, such as 3.13."""
+    python = re.search(r":(\d+\.\d+)-", image.variant.base)
+    return python[1] if python else f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def resolve_command(uv: str, image: Image, lock: Path) -> list[str]:
+    """The command that prints, as pylock.toml, the wheels that an index has for a lock on an image's platform.
+
+    No wheel is fetched: the index tells their sizes and hashes, which remain to be compared with the lock's.
+
+    Args:
+        uv: the program.
+        image: whose processor and Python count.
+        lock: the lock file.
+    """
+    processor = {"amd64": "x86_64", "arm64": "aarch64"}[image.architecture]
+    return [
+        *(uv, "--no-config", "pip", "compile", "--quiet", "--format", "pylock.toml", "--only-binary", ":all:"),
+        *("--python-platform", f"{processor}-manylinux_2_28", "--python-version", python_of(image)),
+        # Any interpreter will do, and looking for one of that version takes seconds.
+        *("--python", sys.executable, str(lock)),
+    ]
+
+
 def wheel_command(image: Image, requirement: str) -> list[str]:
     """The command that puts that wheel into wheelhouse/, from wherever this machine's pip finds it."""
-    python = re.search(r":(\d+\.\d+)-", image.variant.base)
-    version = python[1] if python else f"{sys.version_info.major}.{sys.version_info.minor}"
     return [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"),
-        *("--python-version", version, "--dest", str(WHEELHOUSE), requirement),
+        *("--python-version", python_of(image), "--dest", str(WHEELHOUSE), requirement),
     ]
 
 
@@ -413,7 +514,69 @@ def changed_files(base: str) -> list[str]:
     return sorted({line for line in listed.splitlines() if line})
 
 
-def build(image: Image, prefix: Sequence[str], files: Mapping[str, Path]) -> None:
+def platforms(client: docker.DockerClient, prefix: Sequence[str]) -> set[str]:
+    """The processors that images can be built for here: those that BuildKit names, or the engine's own."""
+    listed = _output(prefix[0], "buildx", "inspect") if "buildx" in prefix else ""
+    own = {"x86_64": "amd64", "aarch64": "arm64"}.get(client.info().get("Architecture", ""), OWN)
+    return {own, *re.findall(r"\blinux/(amd64|arm64)\b(?!/)", listed)}
+
+
+def refuse_foreign(chosen: Iterable[Image], there: set[str]) -> None:
+    """See that every image is for a processor that is there, before minutes are spent on the first.
+
+    Raises:
+        BuildError: one is not.
+    """
+    foreign = sorted({image.architecture for image in chosen} - there)
+    if foreign:
+        raise BuildError(
+            f"this engine builds for {names(sorted(there))} and not for {names(foreign)}: build on a machine with that "
+            "processor, or add one to BuildKit (`docker buildx create --append`)."
+        )
+
+
+def read_bases(path: Path = BASES) -> dict[str, dict[str, str]]:
+    """base-images.lock: digests by base image and processor.
+
+    Raises:
+        BuildError: the file is no such thing.
+    """
+    wanted = "wanted JSON: a base image to a processor to a digest, sha256:…"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BuildError(f"{path.name} cannot be read ({error}), {wanted}.") from None
+    values = found.values() if isinstance(found, dict) else [found]
+    digests = [digest for value in values for digest in (value.values() if isinstance(value, dict) else [value])]
+    if not all(isinstance(digest, str) and re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in digests):
+        raise BuildError(f"{path.name} holds something else than digests, {wanted}.")
+    return dict(found)
+
+
+def registry_bases(client: docker.DockerClient, wanted: Iterable[Image]) -> dict[str, dict[str, str]]:
+    """The digests that registries have for the bases of images, by base and processor.
+
+    An official image is a list of one manifest a processor; its digest is that of the list, so the processors share it.
+
+    Raises:
+        BuildError: a registry does not answer, or has no such base for the processor.
+    """
+    import docker
+
+    found: dict[str, dict[str, str]] = {}
+    for image in wanted:
+        base = image.variant.base
+        try:
+            data = client.images.get_registry_data(base)
+        except docker.errors.APIError as error:
+            raise BuildError(f"no registry tells the digest of {base}: {error.explanation or error}") from None
+        if not data.has_platform(f"linux/{image.architecture}"):
+            raise BuildError(f"the registry has {base}, and not for {image.architecture}.")
+        found.setdefault(base, {})[image.architecture] = str(data.attrs["Descriptor"]["digest"])
+    return found
+
+
+def build(image: Image, prefix: Sequence[str], files: Mapping[str, Path], how: How = How()) -> None:
     """Build one image.
 
     Raises:
@@ -423,8 +586,8 @@ def build(image: Image, prefix: Sequence[str], files: Mapping[str, Path]) -> Non
     there = not wheel or any(WHEELHOUSE.glob(f"{wheel.replace('==', '-')}-*.whl"))
     if not there and subprocess.run(wheel_command(image, wheel), check=False).returncode:
         raise BuildError(f"{image.local}: pip found no {wheel} for its Python; see wheelhouse/README.md.")
-    arguments = build_arguments(image, version(), revision(), imports_of(image.component), wheel)
-    command = build_command(prefix, image, arguments, files)
+    arguments = build_arguments(image, version(), revision(), imports_of(image.component), wheel, how)
+    command = build_command(prefix, image, arguments, files, how)
     dockerfile = (ROOT / image.dockerfile).read_bytes()
     environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
     if subprocess.run(command, input=dockerfile, env=environment, check=False).returncode:
@@ -434,7 +597,7 @@ def build(image: Image, prefix: Sequence[str], files: Mapping[str, Path]) -> Non
 
 
 def smoke(image: Image, client: docker.DockerClient) -> None:
-    """Start an image, locked down, and see that it explains itself.
+    """Start an image, locked down, and see that it explains itself and passes its self-test.
 
     Raises:
         BuildError: it is not there, or answers otherwise.
@@ -442,6 +605,7 @@ def smoke(image: Image, client: docker.DockerClient) -> None:
     expected = {
         "--help": (0, f"quartet {image.component}"),
         "schema": (0, "properties"),
+        "selftest": (0, "\nok, "),
         "": (2, f"quartet {image.component}"),
     }
     for argument, (code, text) in expected.items():
@@ -510,21 +674,41 @@ def largest(client: docker.DockerClient, image: str, count: int = 5) -> list[tup
 
 
 def push(client: docker.DockerClient, image: Image, name: str) -> str:
-    """Publish a built image; its digest.
+    """Publish a built image, unless it is there already; its digest.
 
     Raises:
-        BuildError: the registry refused it, as it tells inside its stream, or holds it as what SageMaker refuses.
+        BuildError: the registry refused it, as it tells inside its stream, holds it as what SageMaker refuses, or holds
+            another image under that name.
     """
     import docker
 
     try:
-        client.images.get(image.local).tag(name)
+        built = client.images.get(image.local)
+        held = held_digest(client, name)
+        if held is not None:
+            if by_digest(name, held) not in built.attrs["RepoDigests"]:
+                raise BuildError(
+                    f"{name} is {held} in the registry, which is not the image built here: tags are not moved. "
+                    "Take another --tag."
+                )
+            return checked_manifest(client, name, held)
+        built.tag(name)
         digest = pushed_digest(client.api.push(name, stream=True, decode=True), name)
     except docker.errors.ImageNotFound:
         raise BuildError(f"there is no image {image.local} here: build it first (python build.py build).") from None
     except docker.errors.APIError as error:
         raise BuildError(f"{name} was not pushed: {error.explanation or error}") from None
     return checked_manifest(client, name, digest)
+
+
+def held_digest(client: docker.DockerClient, name: str) -> str | None:
+    """The digest of what a registry holds under a name; None for nothing, or for a registry that does not tell."""
+    import docker
+
+    try:
+        return str(client.images.get_registry_data(name).attrs["Descriptor"]["digest"])
+    except docker.errors.APIError:
+        return None
 
 
 def pushed_digest(events: Iterable[Mapping[str, Any]], name: str) -> str:
@@ -537,7 +721,8 @@ def pushed_digest(events: Iterable[Mapping[str, Any]], name: str) -> str:
     for event in events:
         if "error" in event:
             raise BuildError(
-                f"{name} was not pushed: {event['error']}. Log in to the registry and see that the repository exists."
+                f"{name} was not pushed: {event['error']}. See that the registry can be reached, that you are "
+                "logged in there, and that it has the repository."
             )
         digest = event.get("aux", {}).get("Digest", digest)
     if not digest:
@@ -560,16 +745,32 @@ def checked_manifest(client: docker.DockerClient, name: str, digest: str | None 
     if descriptor["mediaType"] != SCHEMA_2:
         raise BuildError(f"{name} is a {descriptor['mediaType']}, which SageMaker refuses: wanted {SCHEMA_2}.")
     if digest not in (None, descriptor["digest"]):
-        raise BuildError(
-            f"{name} is {descriptor['digest']} in the registry, and {digest} was pushed: somebody moved the tag."
-        )
+        raise BuildError(f"{name} is {descriptor['digest']} in the registry and was {digest}: somebody moved the tag.")
     return str(descriptor["digest"])
 
 
+def read_lock(path: Path = LOCK) -> dict[str, str]:
+    """images.lock.json: `component/variant/arch` to the `repository@sha256:…` that pipelines take; empty without it."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
 def write_lock(digests: Mapping[str, str], path: Path = LOCK) -> None:
-    """Add digests to images.lock.json: `component/variant/arch` to the `repository@sha256:…` that pipelines take."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps({**known, **digests}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    """Add digests to images.lock.json."""
+    write_sorted({**read_lock(path), **digests}, path)
+
+
+def write_sorted(content: Mapping[str, Any], path: Path) -> None:
+    """Write JSON whose lines differ only where the content does."""
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def moved(digests: Mapping[str, str], locked: Mapping[str, str]) -> list[str]:
+    """The images whose digest is not the locked one, as sentences."""
+    return [
+        f"{key} is {digest} in the registry and {locked.get(key, 'nothing')} in {LOCK.name}."
+        for key, digest in digests.items()
+        if locked.get(key) != digest
+    ]
 
 
 def by_digest(name: str, digest: str) -> str:
@@ -605,10 +806,20 @@ def selecting(command: Any) -> Any:
     return click.argument("component", required=False)(command)
 
 
+def locking(command: Any) -> Any:
+    """The option that says where digests are kept."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option(
+        "--lock", type=path, default=LOCK, help="Where the digests are kept; default: images.lock.json."
+    )(command)
+
+
 def selected(component: str | None, variant: str | None, arch: str | None) -> list[Image]:
-    """The images that the command line means: by default those of the CPU."""
+    """The images that the command line means: by default those of the CPU, for this machine's processor."""
     found = images(specs(), component, variant, arch)
-    return found if variant else defaults(found)
+    if not variant:
+        return defaults(found, arch or OWN)
+    return [image for image in found if image.architecture == (arch or OWN)] or found
 
 
 @cli.command(name="list")
@@ -624,15 +835,22 @@ def list_images() -> None:
 
 @cli.command(name="build")
 @selecting
-def build_images(component: str | None, variant: str | None, arch: str | None) -> None:
+@click.option("--tag", help="What the tag says instead of the variant's name.")
+@click.option("--no-cache", is_flag=True, help="Make each step anew.")
+@click.option("--pinned-base", is_flag=True, help="Take the base images by their digests in base-images.lock.")
+def build_images(
+    component: str | None, variant: str | None, arch: str | None, tag: str | None, no_cache: bool, pinned_base: bool
+) -> None:
     """Build images; without --variant those of the CPU."""
     chosen = selected(component, variant, arch)
-    engine()
+    how = How(tag=tag, cache=not no_cache, bases=read_bases() if pinned_base else None)
+    client = engine()
     prefix = builder()
+    refuse_foreign(chosen, platforms(client, prefix))
     with secrets() as files:
         for image in chosen:
-            build(image, prefix, files)
-            click.echo(f"{image.local} is built.")
+            build(image, prefix, files, how)
+            click.echo(f"{how.name(image)} is built.")
 
 
 @cli.command(name="smoke")
@@ -669,38 +887,67 @@ def changed(base: str) -> None:
 
 @cli.command(name="matrix")
 @click.option("--base", help="Only components that differ from this commit.")
-def print_matrix(base: str | None) -> None:
+@click.option("--accelerator", type=click.Choice(list(DEVICE)), help="Only images for this device.")
+@click.option("--from-index", is_flag=True, help="Only images whose packages are all on the index.")
+def print_matrix(base: str | None, accelerator: str | None, from_index: bool) -> None:
     """Print the images as JSON for CI."""
     chosen = touched(changed_files(base)) if base else NAMES
     found = specs()
-    click.echo(json.dumps(matrix(image for name in chosen for image in images(found, name))))
+    listed = [image for name in chosen for image in images(found, name)]
+    fitting = [
+        image
+        for image in listed
+        if accelerator in (None, image.variant.accelerator) and not (from_index and image.variant.wheels)
+    ]
+    click.echo(json.dumps(matrix(fitting)))
 
 
 @cli.command(name="push")
 @selecting
 @click.option("--registry", required=True, help="Where to, without the repository.")
 @click.option("--tag", required=True, help="What a tag starts with: a version, or git-<commit>.")
-def push_images(component: str | None, variant: str | None, arch: str | None, registry: str, tag: str) -> None:
-    """Publish images and write their digests to images.lock.json."""
+@locking
+def push_images(
+    component: str | None, variant: str | None, arch: str | None, registry: str, tag: str, lock: Path
+) -> None:
+    """Publish images and write their digests to images.lock.json, which stays as it is unless all are published."""
     client = engine()
+    pushed: dict[str, str] = {}
     for image in selected(component, variant, arch):
         name = image.published(registry, tag)
         digest = push(client, image, name)
-        write_lock({image.key: by_digest(name, digest)})
+        pushed[image.key] = by_digest(name, digest)
         click.echo(f"{name} is {digest}.")
+    write_lock(pushed, lock)
 
 
 @cli.command()
 @selecting
 @click.option("--registry", required=True, help="Where from, without the repository.")
 @click.option("--tag", required=True, help="What the tags start with.")
-def digests(component: str | None, variant: str | None, arch: str | None, registry: str, tag: str) -> None:
+@click.option("--check", is_flag=True, help="Write nothing, and fail where the file says otherwise.")
+@locking
+def digests(
+    component: str | None, variant: str | None, arch: str | None, registry: str, tag: str, check: bool, lock: Path
+) -> None:
     """Write images.lock.json from what a registry holds."""
     client = engine()
-    for image in selected(component, variant, arch):
-        name = image.published(registry, tag)
-        write_lock({image.key: by_digest(name, checked_manifest(client, name))})
-    click.echo(f"{LOCK.name} is written.")
+    chosen = {image: image.published(registry, tag) for image in selected(component, variant, arch)}
+    found = {image.key: by_digest(name, checked_manifest(client, name)) for image, name in chosen.items()}
+    if not check:
+        write_lock(found, lock)
+        click.echo(f"{lock.name} is written.")
+    elif differing := moved(found, read_lock(lock)):
+        raise BuildError("\n".join([*differing, "Somebody moved a tag, or the lock is of another one."]))
+    else:
+        click.echo(f"{lock.name} says the same.")
+
+
+@cli.command()
+def bases() -> None:
+    """Write base-images.lock from what the registries of the base images hold."""
+    write_sorted(registry_bases(engine(), images(specs())), BASES)
+    click.echo(f"{BASES.name} is written.")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Variant:
         base: the image that it stands on.
         accelerator: the device that its packages can use; every image also works without.
         architectures: the processors that it is built for.
-        without: folders of the installed packages, such as scipy/stats, that nothing in the image imports: left out.
+        without: parts of the installed packages, folders such as scipy/stats or patterns of files, that no job reads.
         wheels: a file below the repository's root with what comes as a file and not from an index, installed without
             its dependencies; None for most.
         purpose: what the variant is for, in one sentence; empty where the name says it.

@@ -18,6 +18,8 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     import polars as pl
 
+    from shared.sample import Sample
+
 Mode = Literal["train", "serve"]
 MODES: Final = ("train", "serve")
 S = TypeVar("S", bound=Settings)
@@ -129,6 +131,7 @@ class Component:
         serve: applies an artefact to files, as a processing job; None when only HTTP serves.
         load: opens the artefact in a folder for HTTP.
         artefact: the output of train that is the artefact (`/opt/ml/model` in a training job).
+        sample: makes in a new folder what `selftest` tries the component on.
     """
 
     name: str
@@ -140,6 +143,7 @@ class Component:
     artefact: str
     train_ports: Ports
     serve_ports: Ports
+    sample: Callable[[Path], Sample]
 
     def ports(self, mode: Mode) -> Ports:
         """What a mode reads and writes."""
@@ -156,7 +160,7 @@ def output_folders(component: Component, mode: Mode, contract: Contract) -> dict
     declared = contract.processing_outputs()
     if declared:
         return {name: declared.get(name) for name in wanted}
-    if not contract.hyperparameters.exists() and (contract.processing_inputs() or not contract.channels()):
+    if not contract.is_training_job and (contract.processing_inputs() or not contract.channels()):
         return {name: contract.processing_output(name) for name in wanted}
     return {name: training_output(component, name, contract) for name in wanted}
 

@@ -83,6 +83,13 @@ class Contract:
         return self.root / "config/resourceconfig.json"
 
     @property
+    def is_training_job(self) -> bool:
+        """Whether any of the files is there that a training job gets; each of them may be missing."""
+        return any(
+            path.exists() for path in (self.hyperparameters, self.input_data_config, self.training_resource_config)
+        )
+
+    @property
     def model(self) -> Path:
         """`model`: written by training, packed into model.tar.gz, unpacked again for serving."""
         return self.root / "model"

@@ -1,8 +1,11 @@
 """The program that every image runs as PID 1: finds out how it was started and does that one thing.
 
-    train, serve      as told, or without a word: a processing job's configuration or a training job's
-                      hyperparameters say what this is
+    train, serve      as told, or without a word: a processing job's or a training job's configuration says what
+                      this is
+    release           the training pipeline's last step (shared.release)
     schema            prints the settings as JSON Schema
+    selftest          trains and serves a small known problem and says how it went
+    --job s3://…      the job that is described there, as on AWS Batch (shared.carrier)
     --help            explains itself
     anything else     that is a program on PATH is executed in our place (`docker run IMAGE bash`)
 
@@ -63,14 +66,21 @@ def run(component: Component, argv: Sequence[str], environment: Mapping[str, str
         The exit code.
     """
     if argv and argv[0] in HELP_WORDS:
-        print(usage(component))
-        return EXIT_OK
+        return printed(usage(component))
     if argv and argv[0] == "schema":
-        print(json.dumps(component.settings.model_json_schema(), indent=2))
-        return EXIT_OK
+        return printed(json.dumps(component.settings.model_json_schema(), indent=2))
+    if argv and argv[0] == "selftest":
+        return tried(component, argv[1:], environment)
+    if carried(argv, environment):
+        from shared.carrier import carry
+
+        return carry(component.name, argv, environment)
     contract = Contract.from_environment(environment)
     log = logs.configure(component.name, environment)
     try:
+        if argv and argv[0] == "release":
+            with stoppable():
+                return run_release(contract, environment, log)
         start = recognised(component, argv, contract, environment)
         if start is None:
             print(usage(component), file=sys.stderr)
@@ -86,6 +96,35 @@ def run(component: Component, argv: Sequence[str], environment: Mapping[str, str
     except Exception as error:
         log.exception("internal error")
         return failed(contract, log, f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL)
+
+
+def tried(component: Component, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the self-test, which is no job: how it ends is printed, and nothing is written below /opt/ml."""
+    from shared import selftest
+
+    try:
+        with stoppable():
+            return selftest.run(component, arguments, environment)
+    except Stopped as stopped:
+        return stopped.exit_code
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def carried(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether a description in S3 says what to do, so that nobody has laid out `/opt/ml`: on AWS Batch."""
+    return bool(environment.get("QUARTET_JOB")) or any(word.partition("=")[0] == "--job" for word in argv)
+
+
+def printed(text: str) -> int:
+    """Print; a reader that has seen enough, such as `head`, is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would flush once more at its end, and say that it could not.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK
 
 
 @contextmanager
@@ -136,7 +175,7 @@ def recognised(
     if contract.processing_job_config.exists():
         serving = told == "serve" or (told is None and serves_files(component, contract))
         return Start("serve" if serving else "train", over_http=False, arguments=tuple(argv))
-    if contract.hyperparameters.exists():
+    if contract.is_training_job:
         return Start("train", over_http=False, arguments=tuple(argv))
     return None
 
@@ -157,8 +196,8 @@ def execute(component: Component, argv: Sequence[str], environment: Mapping[str,
     program = shutil.which(argv[0])
     if program is None:
         raise SettingsError(
-            f"{component.name} knows no command {argv[0]!r}, wanted train, serve, schema or --help."
-            f"{did_you_mean(argv[0], [*MODES, 'schema', '--help'])}"
+            f"{component.name} knows no command {argv[0]!r}, wanted train, serve, schema, selftest or --help."
+            f"{did_you_mean(argv[0], [*MODES, 'schema', 'selftest', '--help'])}"
         )
     os.execve(program, list(argv), dict(environment))
 
@@ -204,6 +243,14 @@ def run_job(
     return EXIT_OK
 
 
+def run_release(contract: Contract, environment: Mapping[str, str], log: logging.Logger) -> int:
+    """Run the training pipeline's last step, which belongs to no component; every image can."""
+    from shared.release import release
+
+    release(contract, environment, log)
+    return EXIT_OK
+
+
 def job_inputs(component: Component, mode: Mode, contract: Contract) -> dict[str, Path]:
     """Inputs of a processing job, channels of a training job; on a laptop, whatever folders exist.
 
@@ -212,7 +259,7 @@ def job_inputs(component: Component, mode: Mode, contract: Contract) -> dict[str
     """
     if contract.processing_job_config.exists():
         return contract.processing_inputs()
-    if contract.hyperparameters.exists() or contract.input_data_config.exists():
+    if contract.is_training_job:
         return contract.channels()
     found = {**contract.channels(), **contract.processing_inputs()}
     if not found:
@@ -236,6 +283,8 @@ def usage(component: Component) -> str:
         f"writes {_listed(serve.outputs, serve.optional_outputs) or 'HTTP answers'}",
         "  serve   without a processing job: HTTP on port 8080 (/ping, /invocations, /execution-parameters)",
         "  schema  prints the settings as JSON Schema",
+        "  selftest [--json]  trains and serves a small known problem and says how it went",
+        "  --job s3://…/job.json  does the job described there, its inputs and outputs in S3 (AWS Batch)",
         "",
         "Inputs lie in /opt/ml/processing/input/<name> (a training job: /opt/ml/input/data/<channel>),",
         "outputs go to /opt/ml/processing/output/<name>. SAGEMAKER_BASE_DIR replaces /opt/ml.",

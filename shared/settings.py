@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -46,8 +46,38 @@ def parsed(model: type[S], values: Mapping[str, Any]) -> S:
     try:
         return model.model_validate(decoded)
     except ValidationError as error:
-        problems = "; ".join(_problem(item, known) for item in error.errors(include_url=False))
-        raise SettingsError(f"settings cannot be used: {problems}.") from None
+        problems = "; ".join(_problems(error.errors(include_url=False), known, decoded))
+        raise SettingsError(f"settings cannot be used: {problems}{'' if problems.endswith('?') else '.'}") from None
+
+
+def _problems(errors: Sequence[Any], known: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """A problem for each wrong value; of a value that may be one of several things, all that it may be in one."""
+    told: set[Any] = set()
+    for item in errors:
+        name = str(item["loc"][0]) if item["loc"] else ""
+        if name not in known or not is_union(known[name].annotation) or item["type"] == "value_error":
+            yield _problem(item, known)
+        elif name not in told:
+            told.add(name)
+            branches = [_wanted(other) for other in errors if other["loc"][:1] == (name,)]
+            yield f"{name} is {given[name]!r}, wanted {' or '.join(dict.fromkeys(branches))}"
+
+
+def _wanted(item: Any) -> str:
+    """What one branch of a union wants: where the value is a list or a mapping, of the wrong thing in it."""
+    wanted = str(item["msg"]).removeprefix("Input should be ").partition(", unable")[0].replace("a valid ", "a ")
+    plain = {"a string": "text", "a dictionary": "a mapping", "a integer": "a whole number"}.get(wanted, wanted)
+    inner = ".".join(map(str, item["loc"][2:]))
+    return f"{inner!r} to be {plain}" if inner else plain
+
+
+def is_union(annotation: Any) -> bool:
+    """Whether a value may be one of several things, None apart."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return is_union(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return False
+    return len([item for item in typing.get_args(annotation) if item is not types.NoneType]) > 1
 
 
 def _problem(item: Any, known: Mapping[str, Any]) -> str:

@@ -37,7 +37,10 @@ def test_every_component_has_an_image_for_the_cpu() -> None:
         ({"component": "procesing"}, "Did you mean 'processing'?"),
         ({"component": "processing", "variant": "cuda"}, "processing has no variant 'cuda': Polars' GPU engine"),
         ({"component": "algorithm", "variant": "cpu"}, "the variants of 'algorithm' are 'xgboost-cpu', 'xgboost-cuda'"),
-        ({"component": "processing", "architecture": "arm64"}, "no image fits 'arm64'"),
+        (
+            {"component": "algorithm", "variant": "xgboost-cuda", "architecture": "arm64"},
+            "algorithm's variant 'xgboost-cuda' is built for 'amd64' and not for 'arm64'.",
+        ),
     ],
 )
 def test_an_image_that_there_is_not_is_said_in_one_sentence(wanted: dict[str, str], said: str) -> None:
@@ -45,6 +48,60 @@ def test_an_image_that_there_is_not_is_said_in_one_sentence(wanted: dict[str, st
         images(specs(), **wanted)
 
     assert said in str(caught.value)
+
+
+def test_a_machine_builds_for_its_own_processor_unless_it_is_told_another() -> None:
+    """An image for another processor must not take the name of the one that runs here."""
+    own = build.selected("processing", None, None)
+    other: Any = "arm64" if build.OWN == "amd64" else "amd64"
+    foreign = build.selected("processing", None, other)
+
+    assert [(image.architecture, image.local) for image in own] == [(build.OWN, "quartet/processing:cpu")]
+    assert [(image.architecture, image.local) for image in foreign] == [(other, f"quartet/processing:cpu-{other}")]
+    assert build.selected("processing", "cpu", None) == own
+
+
+def test_what_runs_on_the_cpu_alone_is_declared_for_both_processors() -> None:
+    """But for torch-cpu, whose wheel comes as a file for one of them."""
+    both = {(image.component, image.variant.name) for image in images(specs(), architecture="arm64")}
+
+    assert both == {
+        ("processing", "cpu"),
+        ("algorithm", "xgboost-cpu"),
+        ("monitoring", "cpu"),
+        ("explainability", "cpu"),
+    }
+
+
+def test_the_cuda_image_of_trees_leaves_out_what_the_cpu_image_does_and_nccl() -> None:
+    variants = specs()["algorithm"].variants
+
+    assert set(variants["xgboost-cuda"].without) == {*variants["xgboost-cpu"].without, "nvidia/nccl"}
+
+
+def test_a_processor_that_the_engine_lacks_is_said_before_anything_is_built() -> None:
+    foreign = build.selected("processing", None, "arm64")
+
+    build.refuse_foreign(foreign, {"amd64", "arm64"})
+    with pytest.raises(BuildError, match="this engine builds for 'amd64' and not for 'arm64': build on a machine"):
+        build.refuse_foreign(foreign, {"amd64"})
+
+
+@pytest.mark.parametrize(
+    ("prefix", "listed", "found"),
+    [
+        (["docker", "build"], "", {"amd64"}),
+        (["docker", "buildx", "build"], "Platforms: linux/amd64, linux/amd64/v2, linux/386", {"amd64"}),
+        (["docker", "buildx", "build"], "Platforms: linux/amd64*, linux/arm64, linux/arm/v7", {"amd64", "arm64"}),
+    ],
+)
+def test_an_engine_builds_for_what_buildkit_names_or_for_itself(
+    prefix: list[str], listed: str, found: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_output", lambda *_: listed)
+    client: Any = SimpleNamespace(info=lambda: {"Architecture": "x86_64"})
+
+    assert build.platforms(client, prefix) == found
 
 
 def test_a_published_name_has_the_processor_in_its_tag() -> None:
@@ -129,6 +186,57 @@ def test_the_command_names_everything_and_bakes_nothing(tmp_path: Path) -> None:
         *("--tag", "quartet/processing:cpu"),
         str(build.ROOT),
     ]
+
+
+def test_what_is_asked_for_beside_is_in_the_command() -> None:
+    how = build.How(tag="twice", cache=False)
+    command = build_command(["docker", "build"], CPU, {}, {}, how)
+
+    assert "--no-cache" in command
+    assert command[command.index("--tag") + 1] == "quartet/processing:twice"
+    assert "--label" not in command
+
+
+def test_a_pinned_base_is_named_with_its_tag_and_digest() -> None:
+    """The digest decides; the tag says to people what it is, and is what the label holds."""
+    base, digest = CPU.variant.base, f"sha256:{'ab' * 32}"
+    how = build.How(bases={base: {"amd64": digest}})
+    arguments = build_arguments(CPU, "1", "abc", [], "", how)
+    command = build_command(["docker", "build"], CPU, arguments, {}, how)
+
+    assert f"BASE_IMAGE={base}@{digest}" in command
+    assert f"BASE_NAME={base}" in command
+    assert command[command.index("--label") + 1] == f"org.opencontainers.image.base.digest={digest}"
+    assert build_arguments(CPU, "1", "abc", [], "")["BASE_IMAGE"] == base
+
+
+def test_a_base_without_a_digest_is_said_with_the_way_out() -> None:
+    with pytest.raises(
+        BuildError, match=r"no digest of registry/python:3.13-slim-trixie for amd64: run .*build.py bases"
+    ):
+        build_arguments(CPU, "1", "abc", [], "", build.How(bases={CPU.variant.base: {}}))
+
+
+def test_the_file_of_digests_names_every_base() -> None:
+    """It may lack digests, which only the bases' registry knows."""
+    found = build.read_bases()
+
+    assert set(found) == {image.variant.base for image in images(specs())}
+
+
+@pytest.mark.parametrize("content", ["{", '{"base": "sha256:ab"}', '{"base": {"amd64": "latest"}}', "[]", "3"])
+def test_a_file_of_something_else_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "base-images.lock").write_text(content)
+
+    with pytest.raises(BuildError, match=r"base-images\.lock .*wanted JSON"):
+        build.read_bases(tmp_path / "base-images.lock")
+
+
+def test_the_time_of_all_files_is_the_one_in_the_dockerfiles() -> None:
+    text = (build.ROOT / CPU.dockerfile).read_text()
+
+    assert text.count(f"ARG SOURCE_DATE_EPOCH={build.EPOCH}\n") == text.count("ARG SOURCE_DATE_EPOCH") == 2
+    assert build_arguments(CPU, "1", "abc", [], "")["SOURCE_DATE_EPOCH"] == str(build.EPOCH)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +368,67 @@ def test_what_a_registry_holds_is_looked_at(found: dict[str, str], said: str) ->
 
     with pytest.raises(BuildError, match=said):
         build.checked_manifest(client, "here/x:1", "sha256:ab")
+
+
+def test_the_lock_is_written_once_all_images_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A lock with half of a release would let pipelines mix two."""
+    lock = tmp_path / "images.lock.json"
+    pushed: list[str] = []
+
+    def push(_client: Any, image: Image, _name: str) -> str:
+        if len(pushed) == failing:
+            raise BuildError("denied")
+        pushed.append(image.component)
+        return f"sha256:{image.component}"
+
+    def outcome() -> tuple[int, str]:
+        pushed.clear()
+        done = CliRunner().invoke(build.cli, ["push", "--registry", "here", "--tag", "1", "--lock", str(lock)])
+        return done.exit_code, done.output
+
+    monkeypatch.setattr(build, "engine", lambda: None)
+    monkeypatch.setattr(build, "push", push)
+    failing = 2
+    code, said = outcome()
+
+    assert (code, said.splitlines()[-1]) == (1, "Error: denied")
+    assert not lock.exists()
+
+    failing = 99
+    assert outcome()[0] == 0
+    assert {key.split("/")[0] for key in json.loads(lock.read_text())} == set(NAMES)
+
+
+@pytest.mark.parametrize("held", ["sha256:aa", "sha256:bb", None])
+def test_what_a_registry_holds_already_is_pushed_neither_again_nor_over(
+    held: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tags stay where they are; a run that is repeated ends as the first."""
+    tagged: list[str] = []
+    local = SimpleNamespace(attrs={"RepoDigests": ["here/x@sha256:aa"]}, tag=tagged.append)
+    client: Any = SimpleNamespace(
+        images=SimpleNamespace(get=lambda _: local),
+        api=SimpleNamespace(push=lambda *_, **__: [{"aux": {"Digest": "sha256:aa"}}]),
+    )
+    monkeypatch.setattr(build, "held_digest", lambda *_: held)
+    monkeypatch.setattr(build, "checked_manifest", lambda _client, _name, digest: digest)
+
+    if held == "sha256:bb":
+        with pytest.raises(BuildError, match="tags are not moved"):
+            build.push(client, CPU, "here/x:1")
+    else:
+        assert build.push(client, CPU, "here/x:1") == "sha256:aa"
+    assert tagged == ([] if held else ["here/x:1"])
+
+
+def test_a_digest_that_is_not_the_locked_one_is_named() -> None:
+    locked = {"a/cpu/amd64": "r/a@sha256:1", "b/cpu/amd64": "r/b@sha256:2"}
+
+    assert build.moved(locked, locked) == []
+    assert build.moved({"a/cpu/amd64": "r/a@sha256:3", "c/cpu/amd64": "r/c@sha256:4"}, locked) == [
+        "a/cpu/amd64 is r/a@sha256:3 in the registry and r/a@sha256:1 in images.lock.json.",
+        "c/cpu/amd64 is r/c@sha256:4 in the registry and nothing in images.lock.json.",
+    ]
 
 
 def test_the_lock_keeps_what_it_knew(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ SHAPE = (
     "component.py",
     "component.toml",
     "requirements",
+    "sample.py",
     "serve.py",
     "settings.py",
     "train.py",
@@ -35,7 +36,7 @@ SHAPE = (
 LARGEST = 1_000_000
 """Bytes that one committed file may have."""
 
-APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # pragma: allowlist secret
 """SHA-256 of the licence's text as the Apache Software Foundation publishes it."""
 
 # In parts, so that this file does not hold what it looks for.

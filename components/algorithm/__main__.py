@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from components.algorithm.component import COMPONENT
-from shared.entrypoint import run
+from shared import signals
+
+
+def main() -> int:
+    """Start the program, deaf to no signal while its imports run, which takes longer than anything else here."""
+    signals.end_at_once()
+    from components.algorithm.component import COMPONENT
+    from shared.entrypoint import run
+
+    return run(COMPONENT, sys.argv[1:])
+
 
 if __name__ == "__main__":
-    sys.exit(run(COMPONENT, sys.argv[1:]))
+    sys.exit(main())

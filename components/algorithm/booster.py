@@ -1,4 +1,4 @@
-"""XGBoost: training with histograms, and scoring. The only module that imports xgboost."""
+"""XGBoost: training with histograms, and scoring."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ with without("sklearn"):
 log = logging.getLogger("algorithm")
 
 FILE: Final = "model.ubj"
-LIBRARIES: Final = ("numpy", "xgboost", "xgboost-cpu")
+LIBRARIES: Final = ("numpy", "xgboost", "xgboost-cpu", "xgboost-cu12")
 FORBIDDEN: Final = ("[", "]", "<")
 """Characters that XGBoost refuses in feature names."""
 FEW_ROWS: Final = 8
@@ -167,15 +167,25 @@ def device(wanted: str, log: logging.Logger) -> str:
     if not xgb.build_info().get("USE_CUDA"):
         log.warning("device cuda is not there: this xgboost was built without CUDA. Training on the CPU.")
         return "cpu"
-    if not devices():
-        log.warning("device cuda is not there: this machine shows no NVIDIA device. Training on the CPU.")
+    if not reached():
+        log.warning("device cuda is not there: XGBoost finds no NVIDIA device that it can use. Training on the CPU.")
         return "cpu"
     return "cuda"
 
 
-def devices() -> tuple[str, ...]:
-    """The NVIDIA devices that the machine shows to this process."""
-    return tuple(sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*")))
+def reached() -> bool:
+    """Whether XGBoost trains on an NVIDIA device here, tried on two rows.
+
+    Asked of XGBoost itself, which takes the CPU without a word where it finds no device or its driver is too old.
+    """
+    rows = np.array([[0.0], [1.0]], dtype=np.float32)
+    try:
+        with xgb.config_context(verbosity=0):
+            tried = xgb.train({"device": "cuda", "tree_method": "hist"}, xgb.DMatrix(rows, rows[:, 0]), 1)
+            found: str = json.loads(tried.save_config())["learner"]["generic_param"]["device"]
+    except xgb.core.XGBoostError:
+        return False
+    return found.startswith("cuda")
 
 
 def matrix(

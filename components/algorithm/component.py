@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from components.algorithm.sample import sample
 from components.algorithm.serve import load
 from components.algorithm.settings import AlgorithmSettings
 from components.algorithm.train import train
@@ -18,4 +19,5 @@ COMPONENT = Component(
     artefact="model",
     train_ports=Ports(inputs=("train",), optional_inputs=("validation", "state"), outputs=("model", "report")),
     serve_ports=Ports(inputs=("data", "model"), outputs=("scores",)),
+    sample=sample,
 )

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
 
 from components.algorithm.evaluation import ROUND_METRICS
 from components.algorithm.model import Fitted, Progress
@@ -143,6 +145,10 @@ def fit(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) -> Fit
 def learned(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) -> Fitted:
     """The epochs. Raises as `fit`."""
     device = device_of(settings.device, log)
+    if device == "cuda":
+        # Deterministic products of matrices on a device need a workspace of fixed size, or torch refuses them
+        # (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     shape = shape_of(tables, settings)
     network = Network(shape)
     standardise(network, tables.train, shape.task)
@@ -170,7 +176,11 @@ def learned(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) ->
 
 def device_of(wanted: str, log: logging.Logger) -> str:
     """The device that is there: `cpu`, said in the log, where `cuda` was wanted and is missing."""
-    if wanted == "cuda" and not torch.cuda.is_available():
+    with warnings.catch_warnings():
+        # What torch says of a driver that is too old is said below.
+        warnings.simplefilter("ignore")
+        there = wanted == "cuda" and torch.cuda.is_available()
+    if wanted == "cuda" and not there:
         log.warning("device cuda is not there: torch finds no NVIDIA device that it can use. Training on the CPU.")
         return "cpu"
     return wanted
@@ -268,7 +278,8 @@ def round_metrics(
 def save(network: Network, shape: Shape, folder: Path) -> None:
     """Write the weights as safetensors and the shape as JSON."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    # safetensors itself makes a file that nobody else may read, so that only the user who trained could serve.
+    (folder / WEIGHTS).write_bytes(as_bytes(weights))
     write_json(folder / SHAPE, asdict(shape))
 
 

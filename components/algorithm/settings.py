@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from shared.errors import names
 from shared.settings import Settings
@@ -65,6 +65,9 @@ MAXIMISED: Final = ("auc", "aucpr")
 
 class AlgorithmSettings(Settings):
     """Knobs of training. A round is one more tree per class, or one pass of the network over the training rows."""
+
+    # The pipelines judge settings by the schema alone.
+    model_config = ConfigDict(json_schema_extra={"synonyms": dict(SYNONYMS)})
 
     framework: Framework = Field("xgboost", description="what learns: xgboost (trees) or torch (a small network)")
     objective: Objective = Field("binary:logistic", description="what is minimised; it decides the task")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from components.explainability.sample import sample
 from components.explainability.serve import load, serve
 from components.explainability.settings import ExplainabilitySettings
 from components.explainability.train import train
@@ -21,4 +22,5 @@ COMPONENT: Final = Component(
     serve_ports=Ports(
         inputs=("data", "model", "explainer"), optional_inputs=("settings",), outputs=("explanations", "report")
     ),
+    sample=sample,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from components.monitoring.sample import sample
 from components.monitoring.serve import load, serve
 from components.monitoring.settings import MonitoringSettings
 from components.monitoring.train import train
@@ -27,4 +28,5 @@ COMPONENT: Final = Component(
         optional_inputs=("scores", "labels", "settings"),
         outputs=("report",),
     ),
+    sample=sample,
 )

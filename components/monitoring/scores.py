@@ -132,10 +132,11 @@ class Outcomes:
 
 def joined(
     folder: Path, scores: Scores, ids: Sequence[str], target: str | None, csv: Csv, *, binary: bool = False
-) -> Outcomes:
+) -> Outcomes | None:
     """Outcomes joined to their scores by the ids. A missing or NaN outcome is one that is not known yet.
 
-    `binary` says that outcomes are of two kinds.
+    `binary` says that outcomes are of two kinds. None for a header without rows: nobody knows any outcome yet. A
+    pipeline whose jobs cannot be given an input or not, as the run may be, gives that.
 
     Raises:
         SettingsError: there are no ids or no target to join by.
@@ -149,6 +150,8 @@ def joined(
     if not scores.has_ids:
         raise DataError(f"the scores hold no ids for the labels to be joined by, wanted {names(ids)} before the score.")
     labels = read_labels(folder, ids, target, csv, binary=binary)
+    if not labels.height:
+        return None
     both = scores.table.join(labels, on=list(ids), how="left", maintain_order="left")
     known = both.filter(pl.col(target).is_not_null())
     if not known.height:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from components.processing.component import COMPONENT
-from shared.entrypoint import run
+from shared import signals
 
-sys.exit(run(COMPONENT, sys.argv[1:]))
+
+def main() -> int:
+    """Start the program, deaf to no signal while its imports run, which takes longer than anything else here."""
+    signals.end_at_once()
+    from components.processing.component import COMPONENT
+    from shared.entrypoint import run
+
+    return run(COMPONENT, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from components.processing.sample import sample
 from components.processing.serve import load, serve
 from components.processing.settings import ProcessingSettings
 from components.processing.train import train
@@ -28,4 +29,5 @@ COMPONENT: Final = Component(
         optional_inputs=("settings",),
         outputs=("data", "rejected", "report"),
     ),
+    sample=sample,
 )

@@ -7,7 +7,7 @@ disk; then that table, for what is known of each column, for medians where they 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from components.processing.state import STATE_FILE, State, applied, transformed
 from shared.artefact import Golden, write_artefact
 from shared.component import Job
 from shared.errors import SettingsError
-from shared.files import write_json
+from shared.files import sha256_of, write_json
 from shared.report import write_report
 from shared.schema import Schema
 from shared.tables import files_in, write_parquet
@@ -66,7 +66,7 @@ def train(job: Job[ProcessingSettings]) -> None:
         distributions = Distributions(plan.features, facts.columns["train"])
         for part in ("train", "validation", *(("test",) if settings.split.test else ())):
             write_part(job, part, distributions.watching(part, rows.batches(part)), result.state)
-        digest = write_state(job, result, golden(rows, result))
+        digest = write_state(job, result, golden(rows, result), digests(job))
     job.log.info("state %s", digest)
     write_json(job.output("report") / "profile.json", profile((*plan.features, plan.target), facts))
     write_report(training_report(plan, facts, result, distributions, reading), job.output("report"))
@@ -123,7 +123,18 @@ def json_columns(table: pl.DataFrame) -> dict[str, list[Any]]:
     }
 
 
-def write_state(job: Job[ProcessingSettings], result: Fitted, rows: Golden) -> str:
+def digests(job: Job[ProcessingSettings]) -> dict[str, str]:
+    """SHA-256 of each raw file by its name below its input: what a release says that it learnt from."""
+    folders = {"": job.input("data"), "validation/": job.optional("validation")}
+    return {
+        prefix + path.relative_to(folder).as_posix(): sha256_of(path)
+        for prefix, folder in folders.items()
+        if folder is not None
+        for path in files_in(folder, "the input")
+    }
+
+
+def write_state(job: Job[ProcessingSettings], result: Fitted, rows: Golden, data: Mapping[str, str]) -> str:
     """Write the artefact; its digest."""
     folder = job.output("state")
     write_json(folder / STATE_FILE, result.state.to_json())
@@ -136,6 +147,7 @@ def write_state(job: Job[ProcessingSettings], result: Fitted, rows: Golden) -> s
         extra={
             "output_schema": result.state.output_schema.to_json(),
             "classes": list(result.state.target.classes),
+            "data": dict(data),
         },
         golden=rows,
     )

@@ -19,6 +19,7 @@ STARTED_S: Final = 60
 
 USERS: Final = {"root": "0:0", "anybody": "54321:54321"}
 """SageMaker starts images as root; elsewhere the user can be any, without a name or a home."""
+Hosts = tuple[str, tuple[str, ...]]
 Start = Callable[..., Any]
 """Starts a container: the component, then its arguments and docker's options; a context that removes it."""
 
@@ -87,6 +88,17 @@ class Container:
         finally:
             connection.close()
 
+    def answered(self, path: str) -> tuple[int, bytes]:
+        """The first answer to a path, whatever it is, once somebody listens."""
+        until = time.monotonic() + STARTED_S
+        while time.monotonic() < until:
+            try:
+                return self.request("GET", path)
+            except OSError:
+                assert self.running, self.said()
+            time.sleep(0.05)
+        raise AssertionError(f"no answer in {STARTED_S} s: {self.said()}")
+
     def ready(self) -> Container:
         """Wait until `/ping` answers 200."""
         until = time.monotonic() + STARTED_S
@@ -139,6 +151,10 @@ class Jobs:
     start: Start
     root: Path
     user: str
+    hosts: Hosts = ("algo-1", ("algo-1",))
+    """The current host, and all of them in the order in which a service lists them."""
+    configuration: tuple[str, ...] = ("hyperparameters", "inputdataconfig", "resourceconfig")
+    """Those of a training job's files that are there."""
     count: int = 0
 
     def processing(
@@ -155,7 +171,7 @@ class Jobs:
             inputs = {**inputs, "settings": self._settings(settings)}
         config = mounts.folder("/opt/ml/config")
         (config / "processingjobconfig.json").write_text(json.dumps(processing_config(inputs, outputs)))
-        (config / "resourceconfig.json").write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1"]}))
+        (config / "resourceconfig.json").write_text(json.dumps(self._hosts()))
         folders = {name: mounts.folder(f"/opt/ml/processing/output/{name}") for name in outputs}
         given = {str(path): {"bind": f"/opt/ml/processing/input/{name}", "mode": "ro"} for name, path in inputs.items()}
         return self._run(component, mounts, given, folders, options)
@@ -166,14 +182,21 @@ class Jobs:
         """A Training job."""
         mounts = self._mounts(component)
         config = mounts.folder("/opt/ml/input/config")
-        (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
         channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
-        (config / "inputdataconfig.json").write_text(json.dumps(dict.fromkeys(channels, channel)))
-        hosts = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
-        (config / "resourceconfig.json").write_text(json.dumps(hosts))
+        files: dict[str, Mapping[str, Any]] = {
+            "hyperparameters": hyperparameters,
+            "inputdataconfig": {name: dict(channel) for name in channels},
+            "resourceconfig": {**self._hosts(), "network_interface_name": "eth0"},
+        }
+        for name in self.configuration:
+            (config / f"{name}.json").write_text(json.dumps(files[name]))
         given = {str(path): {"bind": f"/opt/ml/input/data/{name}", "mode": "ro"} for name, path in channels.items()}
         folders = {"model": mounts.folder("/opt/ml/model"), "data": mounts.folder("/opt/ml/output") / "data"}
         return self._run(component, mounts, given, folders, {"command": ["train"], **options})
+
+    def _hosts(self) -> dict[str, Any]:
+        current, everyone = self.hosts
+        return {"current_host": current, "hosts": list(everyone)}
 
     def _mounts(self, component: str) -> Mounts:
         self.count += 1

@@ -62,6 +62,45 @@ def test_one_row_is_answered_by_one_row_however_it_ends(
         assert len(body.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body.rstrip(b"\n"),
+        lambda body: body.replace(b"\n", b"\r\n"),
+        lambda body: body.replace(b"\n", b"\r\n").rstrip(b"\r\n"),
+        lambda body: body + b"\n",
+        lambda body: body.replace(b"\n", b"\r\n") + b"\r\n",
+    ],
+    ids=["no last newline", "CRLF", "CRLF, no last newline", "a blank last line", "CRLF, a blank last line"],
+)
+def test_rows_are_answered_in_number_and_alike_however_their_lines_end(
+    server: Any, component: str, requests_of: Mapping[str, bytes], change: Callable[[bytes], bytes]
+) -> None:
+    """Batch Transform cuts files where it likes, and joins the answers line by line."""
+    plain = server.request("POST", "/invocations", requests_of[component], Content_Type="text/csv")
+    changed = server.request("POST", "/invocations", change(requests_of[component]), Content_Type="text/csv")
+
+    assert changed == plain
+    assert plain[0] == 200
+    if component in TABLES:
+        assert plain[1].count(b"\n") == ROWS
+        assert plain[1].endswith(b"\n")
+
+
+def test_a_body_of_20_megabytes_is_answered_row_by_row(
+    server: Any, component: str, requests_of: Mapping[str, bytes]
+) -> None:
+    """No proxy and no default limit stands before the program."""
+    times = 20_000_000 // len(requests_of[component]) + 1
+    status, body = server.request("POST", "/invocations", requests_of[component] * times, Content_Type="text/csv")
+
+    assert status == 200, body[:300]
+    if component in TABLES:
+        assert body.count(b"\n") == ROWS * times
+    else:
+        assert json.loads(body)["rows"] == ROWS * times
+
+
 def test_a_request_without_a_length_is_read_to_its_end(
     server: Any, component: str, requests_of: Mapping[str, bytes]
 ) -> None:
@@ -85,6 +124,21 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(server: Any) -> None:
     assert body.count(b"\n") <= 1
 
 
+def test_an_answer_that_cannot_be_given_is_refused_in_one_sentence(
+    server: Any, requests_of: Mapping[str, bytes], component: str
+) -> None:
+    status, body = server.request(
+        "POST",
+        "/invocations",
+        requests_of[component],
+        Content_Type="text/csv",
+        Accept="application/x-recordio-protobuf",
+    )
+
+    assert status == 406
+    assert body.count(b"\n") <= 1
+
+
 def test_a_wrong_row_is_the_callers_error(server: Any) -> None:
     status, body = server.request("POST", "/invocations", b"1,2,3,4,5,6,7,8,9,10,11,12\n", Content_Type="text/csv")
 
@@ -97,7 +151,9 @@ def test_execution_parameters_keep_batch_transform_within_its_limits(server: Any
     found = json.loads(body)
 
     assert status == 200
+    assert set(found) == {"MaxConcurrentTransforms", "BatchStrategy", "MaxPayloadInMB"}
     assert found["BatchStrategy"] == "MULTI_RECORD"
+    assert [type(found[name]) for name in ("MaxConcurrentTransforms", "MaxPayloadInMB")] == [int, int]
     assert found["MaxConcurrentTransforms"] * found["MaxPayloadInMB"] <= 100
 
 

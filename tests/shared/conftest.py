@@ -15,6 +15,7 @@ from pydantic import Field
 from shared.artefact import open_artefact, write_artefact
 from shared.component import Component, Job, Ports, Predictor
 from shared.files import write_json
+from shared.sample import Sample, written
 from shared.schema import Column, Schema
 from shared.settings import Settings
 from shared.tables import batches, files_in, write_csv
@@ -62,6 +63,12 @@ def load(folder: Path, environment: Mapping[str, str]) -> Predictor:
     return Predictor(artefact.schema, answer)
 
 
+def sample(folder: Path) -> Sample:
+    """Three rows to learn from, two to serve."""
+    known, new = written(folder / "known", b"id,x\na,1\nb,3\nc,5\n"), written(folder / "new", b"id,x\nd,4\ne,6\n")
+    return Sample({"shift": "1"}, {"data": known}, {"data": new}, b"4\n6\n", 2)
+
+
 MEAN = Component(
     name="mean",
     summary="learns a mean",
@@ -72,6 +79,7 @@ MEAN = Component(
     artefact="state",
     train_ports=Ports(("data",), ("state", "report"), optional_inputs=("settings",)),
     serve_ports=Ports(("data", "state"), ("data",), optional_inputs=("settings",)),
+    sample=sample,
 )
 
 

@@ -114,6 +114,24 @@ def test_a_training_job_needs_no_argument(mean: Component, data: Path, arguments
     assert files(data / "output/data") == ["deep/report.json"]
 
 
+@pytest.mark.parametrize("present", [("hyperparameters",), ("inputdataconfig", "resourceconfig"), ("resourceconfig",)])
+def test_any_file_of_a_training_job_tells_that_it_is_one(mean: Component, data: Path, present: tuple[str, ...]) -> None:
+    """Clients leave out what a job does not need: no hyperparameters, no channels, no hosts."""
+    (data / "input/data").mkdir(parents=True)
+    (data / "processing/input/data").rename(data / "input/data/data")
+    values: dict[str, object] = {
+        "hyperparameters": {},
+        "inputdataconfig": {"data": {"TrainingInputMode": "File"}},
+        "resourceconfig": {"current_host": "algo-1", "hosts": ["algo-1"]},
+    }
+    for name in present:
+        write(data / f"input/config/{name}.json", values[name])
+
+    assert run(mean, [], env(data)) == 0
+
+    assert files(data / "model") == ["manifest.json", "state.json"]
+
+
 def test_on_a_laptop_channels_give_a_training_jobs_outputs(mean: Component, data: Path) -> None:
     (data / "input/data").mkdir(parents=True)
     (data / "processing/input/data").rename(data / "input/data/data")
@@ -201,3 +219,14 @@ def test_a_failure_that_cannot_be_written_still_fails(mean: Component, data: Pat
     (data / "output").write_text("a file where a folder was wanted")
 
     assert run(mean, ["train", "--shift", "-1"], env(data)) == 2
+
+
+@pytest.mark.parametrize("word", ["--help", "schema"])
+def test_a_reader_that_has_seen_enough_is_no_failure(word: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "components.processing", word]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(write)
+
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -152,3 +152,30 @@ def test_an_unknown_variable_with_our_prefix_is_refused(tmp_path: Path) -> None:
 
 def test_reserved_variables_are_no_settings(tmp_path: Path) -> None:
     assert from_sources(tmp_path, {"QUARTET_LOG": "json", "QUARTET_MODE": "train"}) == Example()
+
+
+class Either(Settings):
+    threshold: float | Literal["best"] = 0.5
+    weights: Literal["balanced"] | dict[str, float] | None = None
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"threshold": "worst"}, "threshold is 'worst', wanted a number or 'best'."),
+        ({"weights": "even"}, "weights is 'even', wanted 'balanced' or a mapping."),
+        ({"weights": {"0": "x"}}, "weights is {'0': 'x'}, wanted 'balanced' or '0' to be a number."),
+    ],
+)
+def test_a_setting_that_may_be_several_things_is_told_once_with_all_of_them(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed(Either, values)
+
+    assert str(caught.value) == f"settings cannot be used: {said}"
+
+
+def test_a_sentence_that_ends_in_a_question_ends_there() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed(Example, {"max_dept": 3})
+
+    assert str(caught.value).endswith("Did you mean 'max_depth'?")

@@ -48,7 +48,7 @@ def test_cuda_without_a_device_is_the_cpu_and_one_line(
     built: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(xgb, "build_info", lambda: {"USE_CUDA": built})
-    monkeypatch.setattr(booster, "devices", lambda: ())
+    monkeypatch.setattr(booster, "reached", lambda: False)
 
     assert booster.device("cuda", logging.getLogger("test")) == "cpu"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -57,7 +57,7 @@ def test_cuda_without_a_device_is_the_cpu_and_one_line(
 
 def test_cuda_with_a_device_is_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xgb, "build_info", lambda: {"USE_CUDA": True})
-    monkeypatch.setattr(booster, "devices", lambda: ("nvidia0",))
+    monkeypatch.setattr(booster, "reached", lambda: True)
 
     assert booster.device("cuda", logging.getLogger("test")) == "cuda"
 

@@ -45,6 +45,8 @@ def test_a_network_learns_the_known_problem_and_leaves_the_same_artefact(fitted:
         "network.json",
         "scores.json",
     }
+    # Whoever serves it may be another user than the one who trained.
+    assert len({path.stat().st_mode for path in fitted.model.iterdir()}) == 1
     assert artefact.extra["framework"] == "torch"
     assert set(artefact.versions) >= {"torch", "safetensors"}
     assert found["metrics"]["validation:auc"] > 0.85

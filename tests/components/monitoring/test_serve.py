@@ -294,6 +294,13 @@ def test_what_is_set_of_the_labels_stands_before_the_models_objective(
     assert "regression_metrics" in place.read("model_quality.json")
 
 
+def test_a_header_alone_means_that_no_outcome_is_known_yet(places: Places, trained: Place) -> None:
+    place = places.served(trained, PRODUCTION, scores=scored(PRODUCTION), labels="id,y\n")
+
+    assert (place.output("report") / "drift.json").exists()
+    assert not (place.output("report") / "model_quality.json").exists()
+
+
 def test_labels_of_rows_without_a_score_are_counted(places: Places, trained: Place) -> None:
     labels = rows(2000, seed=1).select("id", "y")
     place = places.served(trained, PRODUCTION, scores=scored(PRODUCTION).head(1800), labels=labels)

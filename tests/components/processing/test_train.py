@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 from datetime import date
@@ -29,6 +30,19 @@ def test_columns_are_ids_features_target(trained: Any) -> None:
     assert found.dtypes == [pl.String, pl.Int64, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
     assert trained.manifest()["extra"]["output_schema"]["ids"] == ["trip"]
     assert [item["name"] for item in trained.manifest()["extra"]["output_schema"]["columns"]] == found.columns
+
+
+def test_the_state_names_the_digest_of_each_raw_file(place: Any, table: pl.DataFrame, settings: Any) -> None:
+    place.put("data", table.head(200), "2013/01.csv")
+    place.put("data", table.tail(200), "2013/02.csv")
+    place.put("validation", table.tail(50), "late.csv")
+
+    assert place.run("train", **settings) == 0, place.failure()
+    paths = {name: place.root / "processing/input" / name for name in ("data/2013/01.csv", "data/2013/02.csv")}
+    paths["validation/late.csv"] = place.root / "processing/input/validation/late.csv"
+    assert place.manifest()["extra"]["data"] == {
+        name.removeprefix("data/"): hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()
+    }
 
 
 def test_what_only_the_target_uses_is_not_wanted_at_serving(trained: Any) -> None:
