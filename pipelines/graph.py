@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from components.spec import NAMES, Mode, Spec
+from pipelines import choices
 from pipelines.manifest import Component, Data, Gate, Manifest, Resources, Serve, Train
 from shared.errors import SettingsError, names
+from shared.release import PARTS as RELEASE_PARTS
+from shared.release import STEP
 
-PARTS: Final = ("model", "state", "baseline", "explainer")
+PARTS: Final = tuple(RELEASE_PARTS)
 """What a release is made of."""
 MODEL_OUTPUT: Final = "model"
 SCORES_OUTPUT: Final = "scores"
-RELEASE_STEP: Final = "release"
+RELEASE_STEP: Final = STEP
 PROCESSING_ROOT: Final = "/opt/ml/processing"
 
 
@@ -84,8 +87,25 @@ class Role:
     """The role that the jobs run under."""
 
 
+@dataclass(frozen=True)
+class RunId:
+    """The id of this run, which becomes the release's."""
+
+
+@dataclass(frozen=True)
+class StartedBy:
+    """What started this run: `command`, `schedule` or `drift <inference run>`."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The uri of the release that is current when the run starts, or `none`."""
+
+
 Place = Raw | Output | Released | SettingsFile
-Reference = Place | Destination | JobName | ImageOf | Role
+Reference = Place | Destination | JobName | ImageOf | Role | RunId | StartedBy | Parent
+Word = Mode | Literal["release"]
+"""What a job tells its image to do."""
 Resolve = Callable[[Reference], Any]
 Request = dict[str, Any]
 
@@ -114,7 +134,7 @@ class Job:
 
     name: str
     component: str
-    mode: Mode
+    mode: Word
     after: tuple[str, ...] = ()
     sizes: Sizes = Sizes()
     retries: int = 0
@@ -135,6 +155,7 @@ class ProcessingJob(Job):
     inputs: Mapping[str, Place] = field(default_factory=dict)
     results: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str | Reference] = field(default_factory=dict)
 
     def outputs(self) -> tuple[str, ...]:
         """The processing outputs."""
@@ -151,7 +172,9 @@ class ProcessingJob(Job):
                 "ContainerEntrypoint": ["python", "-m", f"components.{self.component}"],
                 "ContainerArguments": [self.mode],
             },
-            "Environment": {},
+            "Environment": {
+                name: value if isinstance(value, str) else resolve(value) for name, value in self.environment.items()
+            },
             "ProcessingInputs": [_processing_input(name, place, resolve) for name, place in self.inputs.items()],
             "ProcessingOutputConfig": {"Outputs": [self._output(name, resolve) for name in self.results]},
             "ProcessingResources": {"ClusterConfig": resources},
@@ -267,7 +290,7 @@ class TransformJob(Job):
 
 @dataclass(frozen=True)
 class Publication:
-    """The training pipeline's last step: one release made of the parts, approved when its gates are met."""
+    """What the training pipeline's last job, the release step, is about; engines branch on what it answers."""
 
     parts: Mapping[str, Output]
     gates: tuple[Gate, ...]
@@ -275,6 +298,21 @@ class Publication:
     evaluation: Output | None  # the training job whose evaluation.json the gates read
     after: tuple[str, ...]
     name: str = RELEASE_STEP
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a release says of where it comes from and the manifest does not hold.
+
+    Attributes:
+        digest: SHA-256 of the manifest's file.
+        revision: the code's git revision.
+        images: what the components run in, by name; None: what the manifest names.
+    """
+
+    digest: str | None = None
+    revision: str | None = None
+    images: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -300,7 +338,7 @@ class Graph:
 Wiring = Mapping[str, Place]
 
 
-def training_graph(manifest: Manifest, specs: Mapping[str, Spec]) -> Graph:
+def training_graph(manifest: Manifest, specs: Mapping[str, Spec], origin: Origin = Origin()) -> Graph:
     """The training pipeline: processing → algorithm → (monitoring, explainability) → release.
 
     Raises:
@@ -321,14 +359,56 @@ def training_graph(manifest: Manifest, specs: Mapping[str, Spec]) -> Graph:
     algorithm = model if any(job.name == "algorithm" for job in jobs) else None
     if gates and algorithm is None:
         raise SettingsError("pipelines.training.gates need step 'algorithm', which is switched off. Add it to steps.")
-    release = Publication(
+    publication = Publication(
         parts={part: Output(made[part], part) for part in PARTS if part in made},
         gates=gates,
         approve=manifest.pipelines.training.release.approve,
         evaluation=algorithm,
         after=tuple(job.name for job in jobs),
     )
-    return Graph("training", jobs, release)
+    return Graph("training", (*jobs, _release(manifest, publication, raw, origin)), publication)
+
+
+def _release(manifest: Manifest, publication: Publication, raw: Raw, origin: Origin) -> ProcessingJob:
+    """The last job: it makes one release of the parts (see shared.release)."""
+    defaults = manifest.defaults
+    return ProcessingJob(
+        name=RELEASE_STEP,
+        component="processing",
+        mode="release",
+        after=publication.after,
+        sizes=replace(
+            _sizes(defaults, Resources(), Resources(volume_gb=choices.volume_gb(manifest).value)),
+            instance=choices.release_instance(manifest).value,
+            count=1,
+        ),
+        retries=_first(defaults.retries, 0),
+        inputs={**publication.parts, "settings": SettingsFile(RELEASE_STEP)},
+        results=(RELEASE_STEP,),
+        settings=_release_settings(manifest, publication, origin),
+        environment={
+            "QUARTET_RUN": RunId(),
+            "QUARTET_STARTED_BY": StartedBy(),
+            "QUARTET_PARENT": Parent(),
+            "QUARTET_DATA": raw,
+        },
+    )
+
+
+def _release_settings(manifest: Manifest, publication: Publication, origin: Origin) -> dict[str, Any]:
+    """What the release step is told: the same for every run of the same manifest."""
+    declared = {name: image.reference for name, image in manifest.images.items()}
+    algorithm = manifest.images.get("algorithm")
+    return {
+        "name": manifest.name,
+        "gates": [gate.model_dump(mode="json") for gate in publication.gates],
+        "approve": publication.approve,
+        "manifest": {"sha256": origin.digest},
+        "revision": origin.revision,
+        "images": declared if origin.images is None else dict(origin.images),
+        "variant": algorithm.variant if algorithm else None,
+        "data": {"uri": manifest.data.train.uri},
+    }
 
 
 def inference_graph(manifest: Manifest, specs: Mapping[str, Spec], *, labelled: bool = True) -> Graph:
@@ -402,7 +482,7 @@ def _job(manifest: Manifest, spec: Spec, mode: Mode, inputs: dict[str, Place]) -
         "component": spec.name,
         "mode": mode,
         "after": tuple(dict.fromkeys(place.step for place in inputs.values() if isinstance(place, Output))),
-        "sizes": _sizes(manifest.defaults, own),
+        "sizes": _sizes(manifest.defaults, own, choices.chosen(manifest, spec.name, mode)),
         "retries": _first(own.retries, manifest.defaults.retries, 0),
     }
     if declared.job == "training":
@@ -444,10 +524,10 @@ def _vocabulary(data: Data, component: str) -> dict[str, Any]:
     return {name: said[name] for name in VOCABULARY.get(component, ()) if said[name]}
 
 
-def _sizes(defaults: Resources, own: Resources) -> Sizes:
-    """The machines of a job: what its mode says, else the manifest's defaults, else ours."""
+def _sizes(defaults: Resources, own: Resources, choice: Resources) -> Sizes:
+    """The machines of a job: what its mode says, else the manifest's defaults, else what is chosen, else ours."""
     chosen = {
-        name: _first(getattr(own, name), getattr(defaults, name), getattr(Sizes(), name))
+        name: _first(getattr(own, name), getattr(defaults, name), getattr(choice, name), getattr(Sizes(), name))
         for name in ("instance", "count", "volume_gb", "max_runtime", "network_isolation", "spot", "kms_key")
     }
     return Sizes(**chosen, tags={**defaults.tags, **own.tags})

@@ -7,6 +7,7 @@ Settings of components stay free-form here: the component that gets them is the 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import types
 import typing
@@ -30,6 +31,10 @@ Loc = tuple[str | int, ...]
 
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 PLACEHOLDERS: Final = ("period", "storage", "run")
+IMAGES_LOCK: Final = "images.lock.json"
+"""Read beside the manifest when it is there: what `build.py push` writes."""
+ARCHITECTURE: Final = "amd64"
+"""The processor whose images are taken."""
 
 
 def seconds(value: Any) -> Any:
@@ -76,6 +81,11 @@ class Image(Part):
     uri: str
     digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
     variant: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """What pulls the image: `uri@sha256:…`, or the uri alone while there is no digest."""
+        return f"{self.uri}@{self.digest}" if self.digest and "@" not in self.uri else self.uri
 
 
 class Resources(Part):
@@ -163,6 +173,7 @@ class Data(Part):
     target: str | None = None
     time: str | None = None
     drop: tuple[str, ...] = ()
+    gigabytes: float | None = Field(default=None, gt=0, le=100_000)
     prepare: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*$")
 
     @model_validator(mode="after")
@@ -296,6 +307,7 @@ class Manifest(Part):
     storage: str | None = None
     role: str | None = None
     images: dict[ComponentName, Image] = Field(default_factory=dict)
+    images_lock: str | None = Field(default=None, min_length=1)
     defaults: Resources = Resources()
     pipelines: Pipelines = Pipelines()
     schedule: Schedule = Schedule()
@@ -358,17 +370,96 @@ def dotted(loc: Sequence[str | int]) -> str:
 
 
 def read_manifest(path: Path) -> UseCase:
-    """The use case that a file declares.
+    """The use case that a file declares, with the images that its lock file names.
 
     Raises:
-        SettingsError: the file is missing, is no YAML, or has problems: all of them are named, a line each.
+        SettingsError: a file is missing, is no YAML or JSON, or has problems: all of them are named, a line each.
     """
     document = read_document(path)
     try:
-        return UseCase(Manifest.model_validate(plain(document.value)), document)
+        manifest = Manifest.model_validate(plain(document.value))
+        return UseCase(with_images(manifest, read_images_lock(manifest, path.parent)), document)
     except ValidationError as error:
         problems = sorted({_problem(item, document) for item in error.errors(include_url=False)})
         raise SettingsError("\n".join(text for _, text in problems)) from None
+
+
+def read_images_lock(manifest: Manifest, folder: Path) -> dict[str, str]:
+    """The images in the lock file that the manifest names, else in the one beside it; none without a file.
+
+    Returns:
+        `repository@sha256:…` by `component/variant/architecture`, as `build.py push` writes it.
+
+    Raises:
+        SettingsError: the file that the manifest names does not exist, or a file is no such lock.
+    """
+    path = folder / (manifest.images_lock or IMAGES_LOCK)
+    if not path.is_file():
+        if manifest.images_lock is None:
+            return {}
+        raise SettingsError(f"images_lock {path} does not exist. Push the images with build.py, which writes it.")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"images_lock {path} is no JSON: {error}. Push the images again.") from None
+    if not isinstance(value, dict) or not all(_is_locked(key, image) for key, image in value.items()):
+        raise SettingsError(
+            f"images_lock {path} is none, wanted component/variant/architecture to repository@sha256:…. "
+            "Push the images with build.py, which writes it."
+        )
+    return value
+
+
+def _is_locked(key: str, image: Any) -> bool:
+    return key.count("/") == 2 and isinstance(image, str) and re.search(r".@sha256:[0-9a-f]{64}$", image) is not None
+
+
+def with_images(manifest: Manifest, lock: Mapping[str, str]) -> Manifest:
+    """The manifest with the locked image of every component that it names no image of."""
+    found = dict(manifest.images)
+    for name in NAMES:
+        key = f"{name}/{variant_of(manifest, name)}/{ARCHITECTURE}"
+        if key in lock and name not in found:
+            uri, _, digest = lock[key].rpartition("@")
+            found[name] = Image(uri=uri, digest=digest, variant=variant_of(manifest, name))
+    return manifest.model_copy(update={"images": found}) if found != manifest.images else manifest
+
+
+def variant_of(manifest: Manifest, component: str) -> str:
+    """The variant of an image that runs a component's settings: `cpu`, or what framework and device want."""
+    image = manifest.images.get(component)  # type: ignore[call-overload]
+    if image is not None and image.variant:
+        return str(image.variant)
+    if component != "algorithm":
+        return "cpu"
+    own = manifest.components.algorithm
+    settings = {**own.settings, **own.train.settings}
+    return f"{settings.get('framework', 'xgboost')}-{settings.get('device', 'cpu')}"
+
+
+def for_environment(manifest: Manifest, name: str | None) -> Manifest:
+    """The manifest as it is in one of its environments: what the environment says comes first, tags are of both.
+
+    Raises:
+        SettingsError: there is no such environment, or it requires gates and there are none.
+    """
+    if name is None:
+        return manifest
+    if name not in manifest.environments:
+        known = f" It has {names(manifest.environments)}." if manifest.environments else " It has none."
+        hint = did_you_mean(name, manifest.environments) or known
+        raise SettingsError(f"the manifest has no environment {name!r}.{hint}")
+    own = manifest.environments[name]
+    if own.gates_required and not manifest.pipelines.training.gates:
+        raise SettingsError(f"environment {name!r} requires gates. Add pipelines.training.gates.")
+    said = {key: value for key in ("region", "storage", "role") if (value := getattr(own, key)) is not None}
+    return manifest.model_copy(update={**said, "defaults": merged(manifest.defaults, own.defaults)})
+
+
+def merged(base: Resources, own: Resources) -> Resources:
+    """Resources where what `own` says comes first; tags are of both."""
+    said = own.model_dump(exclude_none=True)
+    return Resources.model_validate({**base.model_dump(), **said, "tags": {**base.tags, **own.tags}})
 
 
 def read_document(path: Path) -> Document:

@@ -64,6 +64,11 @@ class Lines:
         """A step was stopped."""
         self._ended(label, "stopped", None, seconds, "yellow")
 
+    def retrying(self, label: str, reason: str, attempt: int, retries: int) -> None:
+        """A step is tried again."""
+        first = reason.strip().partition("\n")[0]
+        self.say(f"{label}: {first} Trying again ({attempt} of {retries}).", "yellow")
+
     def _ended(self, label: str, state: str, rows: int | None, seconds: float, style: str) -> None:
         task = self._tasks.pop(label, None)
         if task is not None:

@@ -9,24 +9,20 @@ from __future__ import annotations
 import fcntl
 import getpass
 import json
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pipelines.manifest import Gate
-from pipelines.storage import Storage, timestamp
+from pipelines.storage import Storage
 from shared.errors import ArtefactError, DataError, SettingsError, did_you_mean
 from shared.files import read_json, write_json, write_text
+from shared.gates import GateResult
+from shared.release import API_VERSION, RELEASE_ID, timestamp
 
 POINTER: Final = "current"
 HISTORY: Final = "history.jsonl"
-API_VERSION: Final = "quartet/v1"
-RELEASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-"""A run's id, and after drift the period's name too, which may hold dots and underscores. Never a path."""
 KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "name": str,
     "created": str,
@@ -48,32 +44,6 @@ class GateError(SettingsError):
 
 
 @dataclass(frozen=True)
-class GateResult:
-    """A gate, and what the metric was."""
-
-    gate: Gate
-    value: float | None
-
-    @property
-    def met(self) -> bool:
-        """Whether the metric is there and within the gate's bounds."""
-        low = -math.inf if self.gate.min is None else self.gate.min
-        high = math.inf if self.gate.max is None else self.gate.max
-        return self.value is not None and low <= self.value <= high
-
-    def __str__(self) -> str:
-        limits = (("at least", self.gate.min), ("at most", self.gate.max))
-        bounds = [f"{word} {bound:g}" for word, bound in limits if bound is not None]
-        value = "absent" if self.value is None else f"{self.value:.4f}"
-        return f"{self.gate.metric} is {value}, wanted {' and '.join(bounds)}"
-
-    def to_json(self) -> dict[str, Any]:
-        """The gate's record in a release."""
-        bounds = {"min": self.gate.min, "max": self.gate.max}
-        return {"metric": self.gate.metric, "step": self.gate.step, **bounds, "value": self.value, "met": self.met}
-
-
-@dataclass(frozen=True)
 class Release:
     """One release: its file, and what it says."""
 
@@ -90,6 +60,11 @@ class Release:
         """Whether all gates were met."""
         return all(gate["met"] for gate in self.content["gates"])
 
+    @property
+    def gates(self) -> tuple[GateResult, ...]:
+        """The gates, and what the metrics were."""
+        return tuple(GateResult.from_json(gate) for gate in self.content["gates"])
+
     def uri(self, part: str) -> str:
         """Where a part lies, relative to the storage.
 
@@ -105,42 +80,13 @@ class Release:
             ) from None
 
 
-def metrics_of(evaluation: Any) -> dict[str, float]:
-    """Every number of an evaluation.json under its path: `{"validation": {"auc": 0.7}}` gives `validation:auc`."""
-    found: dict[str, float] = {}
-
-    def walk(node: Any, path: tuple[str, ...]) -> None:
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                # SageMaker's evaluation files hold {"auc": {"value": 0.7}}; the metric is called auc all the same.
-                walk(value, path if key == "value" else (*path, str(key)))
-        elif isinstance(node, int | float) and not isinstance(node, bool) and path and math.isfinite(node):
-            found[":".join(path)] = float(node)
-
-    walk(evaluation.get("metrics", evaluation) if isinstance(evaluation, Mapping) else {}, ())
-    return found
-
-
-def gate_results(gates: Sequence[Gate], metrics: Mapping[str, float]) -> tuple[GateResult, ...]:
-    """Each gate with its metric's value.
-
-    Raises:
-        SettingsError: the evaluation has no such metric, so that the gate could never be met.
-    """
-    for gate in gates:
-        if gate.metric not in metrics:
-            hint = did_you_mean(gate.metric, metrics) or f" It has: {', '.join(sorted(metrics)[:12])}."
-            raise SettingsError(f"gate {gate.metric!r}: the model's evaluation.json has no such metric.{hint}")
-    return tuple(GateResult(gate, metrics[gate.metric]) for gate in gates)
-
-
 def write_release(storage: Storage, release_id: str, content: Mapping[str, Any]) -> Release:
     """A new release file.
 
     Raises:
         SettingsError: there is one of this name already.
     """
-    path = storage.releases / f"{release_id}.json"
+    path = storage.release(release_id)
     if path.exists():
         raise SettingsError(f"release {release_id!r} exists already, and releases never change. Take another --run-id.")
     write_json(path, content)
@@ -159,7 +105,7 @@ def read_release(storage: Storage, release_id: str) -> Release:
             f"release id is {release_id!r}, wanted letters, digits, hyphens, dots and underscores. "
             "`status` lists the releases."
         )
-    path = storage.releases / f"{release_id}.json"
+    path = storage.release(release_id)
     if not path.is_file():
         hint = did_you_mean(release_id, release_ids(storage))
         raise SettingsError(f"release {release_id!r} does not exist in {storage.releases}.{hint}")
@@ -222,12 +168,25 @@ def current_release(storage: Storage) -> Release:
     """
     release_id = current_id(storage)
     if release_id is None:
-        candidates = all_releases(storage)
-        advice = (
-            f"Promote one: {candidates[-1].id!r} is the latest." if candidates else "Run the training pipeline first."
-        )
+        advice = _promotable(all_releases(storage))
         raise DataError(f"no release is current in {storage.releases}. {advice}")
     return read_release(storage, release_id)
+
+
+def _promotable(releases: Sequence[Release]) -> str:
+    """What to do when no release is current."""
+    if not releases:
+        return "Run the training pipeline first."
+    approved = [release.id for release in releases if release.approved]
+    if approved:
+        return f"Promote one: {approved[-1]!r} is the latest."
+    return (
+        f"None of the {len(releases)} there meets its gates: change settings or data and train again, change the "
+        f"gates, or promote {releases[-1].id!r} with --force."
+        if len(releases) > 1
+        else f"The only one, {releases[0].id!r}, does not meet its gates: change settings or data and train again, "
+        "change the gates, or promote it with --force."
+    )
 
 
 def promote(storage: Storage, release: Release, why: str, *, force: bool = False) -> str | None:

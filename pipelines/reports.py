@@ -11,8 +11,9 @@ from pipelines.graph import RELEASE_STEP
 from pipelines.local.engine import REPORT, Result
 from pipelines.local.runs import Outcome, Scored, Trained, drifted_columns
 from pipelines.releases import Release
-from pipelines.storage import Storage, timestamp
+from pipelines.storage import Storage
 from shared.files import write_text
+from shared.release import timestamp
 from shared.report.document import Block, Cell, Fact, Facts, Graph, Lines, Node, Report, Section, Series, Table, Text
 from shared.report.page import read_report, render
 
@@ -66,6 +67,11 @@ def run_report(outcome: Outcome, storage: Storage, name: str) -> Report:
         sections.append(periods_section(outcome, storage))
     if outcome.retrained:
         sections.append(retraining_section(outcome))
+    if outcome.suppressed:
+        said = f"{outcome.suppressed.cause.period} drifted, but nothing was trained: {outcome.suppressed.why}."
+        sections.append(Section("Retraining", (), said))
+    if outcome.unscored:
+        sections.append(Section("Scores", (), sentence(outcome.unscored)))
     if outcome.trained:
         sections.append(release_section(outcome.trained))
         if outcome.retrained:
@@ -94,9 +100,17 @@ def verdict_of(outcome: Outcome) -> tuple[str, str]:
         parts.append(f"{len(drifted)} of {len(outcome.scored)} periods drifted")
     if outcome.retrained:
         parts.append(f"retrained after {outcome.retrained.cause.period}")
-    text = ", ".join(parts)
+    if outcome.suppressed:
+        parts.append(f"not retrained after {outcome.suppressed.cause.period}")
+    if outcome.unscored:
+        parts.append("nothing was scored")
     attention = bool(drifted) or (outcome.trained is not None and not outcome.trained.promoted)
-    return text[:1].upper() + text[1:], "attention" if attention else "good"
+    return sentence(", ".join(parts)), "attention" if attention else "good"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def graph_block(outcome: Outcome) -> Graph:
@@ -105,10 +119,12 @@ def graph_block(outcome: Outcome) -> Graph:
     edges: list[tuple[str, str]] = []
     if outcome.trained:
         trained = outcome.trained
-        nodes += [_node("training", [result]) for result in trained.results.values()]
-        edges += [(f"training {before}", f"training {job.name}") for job in trained.graph.jobs for before in job.after]
+        jobs = [job for job in trained.graph.jobs if job.name != RELEASE_STEP]
+        nodes += [_node("training", [trained.results[job.name]]) for job in jobs]
+        edges += [(f"training {before}", f"training {job.name}") for job in jobs for before in job.after]
         nodes.append(Node(RELEASE_STEP, "release", "done" if trained.promoted else "waiting", note=trained.release.id))
-        edges += [(f"training {name}", RELEASE_STEP) for name in _last(trained.graph.layers())]
+        # Of all the jobs that the release waits for, only the last ones: the others lead to them.
+        edges += [(f"training {name}", RELEASE_STEP) for name in trained.graph.layers()[-2]]
     if outcome.scored:
         first = outcome.scored[0]
         nodes += [_node("inference", _of_step(outcome.scored, job.name)) for job in first.graph.jobs]
@@ -135,10 +151,6 @@ def _node(pipeline: str, results: Sequence[Result]) -> Node:
 
 def _of_step(scored: Iterable[Scored], step: str) -> list[Result]:
     return [one.results[step] for one in scored if step in one.results]
-
-
-def _last(layers: Sequence[Sequence[str]]) -> Sequence[str]:
-    return layers[-1] if layers else ()
 
 
 def periods_section(outcome: Outcome, storage: Storage) -> Section:

@@ -7,6 +7,7 @@ Below it lie:
     <storage>/<pipeline>/<run id>/<step>/ml/          the /opt/ml tree of a job that failed
     <storage>/releases/<release id>.json              releases, never changed once written
     <storage>/releases/current, history.jsonl         the pointer, and who moved it when
+    <storage>/drift.json                              when drift last trained, and how often this month
     <storage>/reports/<run id>.html, report.html      the report of each run, and the latest
 """
 
@@ -41,10 +42,19 @@ class Storage:
         """The folder of the releases and of the pointer to the current one."""
         return self.root / "releases"
 
+    def release(self, release_id: str) -> Path:
+        """The file of a release."""
+        return self.releases / f"{release_id}.json"
+
     @property
     def reports(self) -> Path:
         """The folder of the run reports."""
         return self.root / "reports"
+
+    @property
+    def drift_state(self) -> Path:
+        """When drift last started a training, and how often this month."""
+        return self.root / "drift.json"
 
     @property
     def latest_report(self) -> Path:
@@ -54,6 +64,11 @@ class Storage:
     def relative(self, path: Path) -> str:
         """A path below the storage as a relative uri, so that the folder can be moved."""
         return path.relative_to(self.root).as_posix()
+
+    def relative_uri(self, uri: str) -> str:
+        """A `file://` uri below the storage as a relative one; any other uri as it is."""
+        path = local_path(uri, self.root)
+        return self.relative(path) if path.is_relative_to(self.root) else uri
 
 
 def storage_of(name: str, declared: str | None, given: Path | None) -> Storage:
@@ -91,11 +106,6 @@ def run_id(now: float | None = None) -> str:
     """A new run id: sorts by time, and two runs of the same second differ."""
     moment = time.gmtime(time.time() if now is None else now)
     return f"{time.strftime('%Y%m%d-%H%M%S', moment)}-{secrets.token_hex(2)}"
-
-
-def timestamp() -> str:
-    """This moment, in UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def same_bytes(source: Path, target: Path) -> None:

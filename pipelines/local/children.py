@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import components
 
@@ -24,10 +24,68 @@ THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
 
 
 @dataclass(frozen=True)
+class Work:
+    """What one job wants started.
+
+    Attributes:
+        name: the job's name.
+        component: whose program it is.
+        image: what holds the program, for whoever runs containers.
+        arguments: what the program is told.
+        tree: the job's `/opt/ml` on this machine.
+        mounts: which folders of the tree the job sees, by their place in a container; `ro` or `rw`.
+        environment: the variables that the job's description gives it.
+        threads: how many it may use.
+        log: where its output goes.
+        port: where a server is wanted on this machine's loopback interface; None for a job that serves nothing.
+        grace: seconds between SIGTERM and SIGKILL.
+    """
+
+    name: str
+    component: str
+    image: str
+    arguments: tuple[str, ...]
+    tree: Path
+    mounts: Mapping[str, str]
+    environment: Mapping[str, str]
+    threads: int
+    log: Path
+    port: int | None = None
+    grace: float = GRACE
+
+
+Process = contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]
+
+
+class Launcher(Protocol):
+    """What runs the programs of jobs: processes of this machine, or containers."""
+
+    @property
+    def folder(self) -> Path:
+        """The checkout, or whatever else holds the code."""
+
+    def images(self, declared: Mapping[str, str]) -> Mapping[str, str]:
+        """What to say of the images in a release: by component; nothing where none is used."""
+
+    def started(self, work: Work) -> Process:
+        """The program at work. It has ended, however the block is left."""
+
+
+@dataclass(frozen=True)
 class Programs:
     """Where the components' programs lie: `python -m components.<name>` is run in this folder."""
 
     folder: Path = Path(components.__path__[0]).resolve().parent
+
+    def images(self, declared: Mapping[str, str]) -> Mapping[str, str]:
+        """Processes use no image, whatever the manifest names."""
+        return {}
+
+    def started(self, work: Work) -> Process:
+        """The program as a process of this machine."""
+        own = {**work.environment, **({"SAGEMAKER_BIND_TO_PORT": str(work.port)} if work.port else {})}
+        environment = self.environment(work.tree, work.threads, own)
+        return child(self.command(work.component, *work.arguments), environment, self.folder, work.log, work.grace)
 
     def command(self, component: str, *arguments: str) -> tuple[str, ...]:
         """The command that an image's entrypoint stands for."""
@@ -36,11 +94,15 @@ class Programs:
     def environment(self, tree: Path, threads: int, own: Mapping[str, str]) -> dict[str, str]:
         """The environment of a job: this process's without what belongs to other jobs, then the job's own."""
         kept = {name: value for name, value in os.environ.items() if name in INHERITED or not name.startswith(REMOVED)}
-        limits = {**dict.fromkeys(THREADS, str(threads)), "OMP_WAIT_POLICY": "passive"}
         # Named although it is the current folder, which PYTHONSAFEPATH would hide.
         path = os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH"))))
         base = {"SAGEMAKER_BASE_DIR": str(tree), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-        return {**kept, **limits, **base, **own}
+        return {**kept, **limits(threads), **base, **own}
+
+
+def limits(threads: int) -> dict[str, str]:
+    """The variables that keep libraries to so many threads."""
+    return {**dict.fromkeys(THREADS, str(threads)), "OMP_WAIT_POLICY": "passive"}
 
 
 @contextlib.asynccontextmanager

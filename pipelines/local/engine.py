@@ -10,15 +10,15 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from pipelines.graph import Graph, Job, ProcessingJob, Request, Resolve, SettingsFile, TrainingJob, TransformJob
 from pipelines.local import workspace
-from pipelines.local.children import GRACE, Programs, child, exit_code, last_lines
+from pipelines.local.children import GRACE, Launcher, Process, Programs, Work, exit_code, last_lines
 from pipelines.local.transform import Client, Endpoint, TransformError, cutting, transform_objects, wait_until_healthy
 from pipelines.storage import local_path
 from shared.errors import EXIT_INTERNAL, QuartetError
@@ -27,6 +27,8 @@ from shared.files import write_json
 HEALTHY_SECONDS: Final = 240.0
 """How long a server may take until /ping answers 200, as hosting gives it."""
 REPORT: Final = "report"
+SIGNALLED: Final = 128
+"""Exit codes above this name the signal that ended the process."""
 
 
 class StepFailedError(QuartetError):
@@ -56,6 +58,9 @@ class Observer(Protocol):
 
     def stopped(self, label: str, seconds: float) -> None:
         """A step was stopped: another one failed, or the run was interrupted."""
+
+    def retrying(self, label: str, reason: str, attempt: int, retries: int) -> None:
+        """A step has failed in a way that another attempt may mend; `attempt` counts from 1."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Machine:
     slots: Slots
     processors: int
     jobs: int
-    programs: Programs = field(default_factory=Programs)
+    programs: Launcher = field(default_factory=Programs)
     grace: float = GRACE
     healthy_seconds: float = HEALTHY_SECONDS
     keep: bool = False  # the /opt/ml trees of jobs that ended well
@@ -212,19 +217,20 @@ class Run:
         return Result(job.name, job.component, seconds, rows, self.folder / job.name)
 
     async def _run(self, job: Job, label: str) -> int | None:
-        """Run one job in a fresh tree; the tree of a job that failed stays."""
+        """Run one job in a fresh tree, again as often as it may be; the tree of a job that failed stays."""
         folder = self.folder / job.name
         tree = folder / "ml"
         folder.mkdir(parents=True)
         step = Step(self, job, folder, tree, folder / "log.txt", label)
-        try:
-            rows = await step.run()
-        except StepFailedError:
-            raise
-        except TransformError as error:
-            raise step.failure(str(error), error.exit_code) from None
-        except QuartetError as error:
-            raise step.failure(str(error), error.exit_code) from None
+        for attempt in range(1, job.retries + 2):
+            try:
+                rows = await step.attempt()
+                break
+            except StepFailedError as error:
+                if attempt > job.retries or not is_passing(error.exit_code):
+                    raise
+                self.observer.retrying(label, error.reason, attempt, job.retries)
+                await asyncio.to_thread(shutil.rmtree, tree, ignore_errors=True)
         if not self.machine.keep:
             await asyncio.to_thread(shutil.rmtree, tree)
         return rows
@@ -241,6 +247,21 @@ class Step:
     log: Path
     label: str
 
+    async def attempt(self) -> int | None:
+        """Do the job once; how many rows it worked on, when it says.
+
+        Raises:
+            StepFailedError: it failed.
+        """
+        try:
+            return await self.run()
+        except StepFailedError:
+            raise
+        except TransformError as error:
+            raise self.failure(str(error), error.exit_code) from None
+        except QuartetError as error:
+            raise self.failure(str(error), error.exit_code) from None
+
     async def run(self) -> int | None:
         """Do the job; how many rows it worked on, when it says."""
         request = self.job.request(self.owner.resolve)
@@ -249,12 +270,11 @@ class Step:
         if isinstance(self.job, ProcessingJob):
             self._write_settings(self.job)
             await asyncio.to_thread(workspace.processing_tree, request, self.tree)
-            await self._process(request["AppSpecification"]["ContainerArguments"], workspace.environment_of(request))
+            await self._process(self._processing(request))
             await asyncio.to_thread(workspace.upload_processing, request, self.tree)
         elif isinstance(self.job, TrainingJob):
             await asyncio.to_thread(workspace.training_tree, request, self.tree)
-            name = {"TRAINING_JOB_NAME": request["TrainingJobName"]}
-            await self._process(["train"], name | workspace.environment_of(request))
+            await self._process(self._training(request))
             await asyncio.to_thread(workspace.upload_training, request, self.tree)
         return reported_rows(self.folder)
 
@@ -267,20 +287,66 @@ class Step:
         """The step's failure, with where to look."""
         return StepFailedError(self.label, reason, code, self.tree, self.log)
 
-    def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
-        machine = self.owner.machine
-        return machine.programs.environment(self.tree, self.owner.threads(self.job), own)
+    def _processing(self, request: Request) -> Work:
+        application = request["AppSpecification"]
+        return self._work(
+            request["ProcessingJobName"],
+            application["ImageUri"],
+            application["ContainerArguments"],
+            workspace.processing_mounts(request),
+            workspace.environment_of(request),
+        )
 
-    async def _process(self, arguments: list[str], own: Mapping[str, str]) -> None:
+    def _training(self, request: Request) -> Work:
+        name = request["TrainingJobName"]
+        return self._work(
+            name,
+            request["AlgorithmSpecification"]["TrainingImage"],
+            ("train",),
+            workspace.training_mounts(request),
+            {"TRAINING_JOB_NAME": name} | workspace.environment_of(request),
+        )
+
+    def _serving(self, request: Request, model: Request, port: int) -> Work:
+        container = model["PrimaryContainer"]
+        workers = {"SAGEMAKER_MODEL_SERVER_WORKERS": str(self.owner.threads(self.job))}
+        said = {"SAGEMAKER_BATCH": "true"} | _batch_variables(request)
+        environment = {**workers, **container["Environment"], **said}
+        name = request["TransformJobName"]
+        work = self._work(name, container["Image"], ("serve",), workspace.server_mounts(), environment)
+        return replace(work, port=port)
+
+    def _work(
+        self,
+        name: str,
+        image: str,
+        arguments: Iterable[str],
+        mounts: Mapping[str, str],
+        environment: Mapping[str, str],
+    ) -> Work:
+        return Work(
+            name=name,
+            component=self.job.component,
+            image=image,
+            arguments=tuple(arguments),
+            tree=self.tree,
+            mounts=mounts,
+            environment=environment,
+            threads=self.owner.threads(self.job),
+            log=self.log,
+            grace=self.owner.machine.grace,
+        )
+
+    def _started(self, work: Work) -> Process:
+        return self.owner.machine.programs.started(work)
+
+    async def _process(self, work: Work) -> None:
         """Run the component's program to its end.
 
         Raises:
             StepFailedError: it ended with another code than 0.
         """
-        programs = self.owner.machine.programs
-        command = programs.command(self.job.component, *arguments)
-        environment = self._environment(own)
-        async with child(command, environment, programs.folder, self.log, self.owner.machine.grace) as process:
+        async with self._started(work) as process:
             code = exit_code(await process.wait())
         if code:
             raise self.failure(workspace.failure_message(self.tree) or self._tail(), code)
@@ -293,16 +359,11 @@ class Step:
         model = job.model_request(self.owner.resolve)
         await asyncio.to_thread(workspace.model_tree, model, self.tree)
         port = free_port()
-        said = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_BIND_TO_PORT": str(port)} | _batch_variables(request)
-        workers = {"SAGEMAKER_MODEL_SERVER_WORKERS": str(self.owner.threads(job))}
-        environment = self._environment({**workers, **model["PrimaryContainer"]["Environment"], **said})
-        programs = self.owner.machine.programs
-        command = programs.command(job.component, "serve")
         endpoint = Endpoint(
             f"http://127.0.0.1:{port}", request["TransformInput"]["ContentType"], request["TransformOutput"]["Accept"]
         )
         client = Client(endpoint)
-        async with child(command, environment, programs.folder, self.log, self.owner.machine.grace) as server:
+        async with self._started(self._serving(request, model, port)) as server:
             try:
                 return await asyncio.to_thread(self._post_all, request, client, lambda: server.returncode)
             finally:
@@ -340,6 +401,11 @@ class Step:
 
     def _advanced(self, done: int, total: int) -> None:
         self.owner.observer.advanced(self.label, done, total)
+
+
+def is_passing(code: int) -> bool:
+    """Whether a failure may pass when the job is tried again: ours, or a signal's, but never settings or data."""
+    return code == EXIT_INTERNAL or code > SIGNALLED
 
 
 def _batch_variables(request: Request) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from pipelines.graph import (
     MODEL_OUTPUT,
@@ -13,20 +13,22 @@ from pipelines.graph import (
     ImageOf,
     JobName,
     Output,
+    Parent,
     Raw,
     Reference,
     Released,
     Role,
+    RunId,
     SettingsFile,
+    StartedBy,
 )
+from pipelines.limits import JOB_NAME
 from pipelines.local.workspace import write_listing
 from pipelines.manifest import Data, Source, UseCase
-from pipelines.releases import Release
+from pipelines.releases import Release, current_id
 from pipelines.storage import Storage, local_path, uri_of
 from shared.errors import SettingsError
-
-JOB_NAME: Final = 63
-"""Most characters of a job's name."""
+from shared.release import NO_PARENT
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Places:
         window: what to train on (training only).
         period: what to score (inference only).
         release: what to score with (inference only).
+        started_by: `command`, or `drift <inference run>`.
+        images: the image of each component, where containers run the jobs.
     """
 
     use_case: UseCase
@@ -55,6 +59,8 @@ class Places:
     window: Window | None = None
     period: str | None = None
     release: Release | None = None
+    started_by: str = "command"
+    images: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -78,10 +84,16 @@ class Places:
             case JobName(step):
                 return job_name(self.use_case.manifest.name, step, self.run)
             case ImageOf(component):
-                image = self.use_case.manifest.images.get(component)  # type: ignore[call-overload]
-                return image.uri if image else f"quartet/{component}"
+                return self.images.get(component, f"quartet/{component}")
             case Role():
                 return self.use_case.manifest.role or "arn:aws:iam::000000000000:role/local"
+            case RunId():
+                return self.run
+            case StartedBy():
+                return self.started_by
+            case Parent():
+                parent = current_id(self.storage)
+                return uri_of(self.storage.release(parent)) if parent else NO_PARENT
 
     def _raw(self, name: str) -> Path:
         data = self.use_case.manifest.data

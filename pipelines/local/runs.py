@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from components.spec import Spec
-from pipelines.graph import PARTS, Graph, Publication, inference_graph, training_graph
-from pipelines.local.archives import member
-from pipelines.local.artefacts import ARTEFACT_MANIFEST, digest_of, manifest_bytes, verify_release
+from pipelines.graph import RELEASE_STEP, Graph, Origin, inference_graph, training_graph
+from pipelines.local.artefacts import verify_release
 from pipelines.local.engine import Machine, Observer, Result, Run, first_failure
 from pipelines.local.places import Places, Window, first_window, latest_window, output_path
-from pipelines.local.workspace import files
+from pipelines.local.retraining import claim
 from pipelines.manifest import Manifest, UseCase
-from pipelines.releases import (
-    API_VERSION,
-    GateResult,
-    Release,
-    current_id,
-    current_release,
-    gate_results,
-    metrics_of,
-    promote,
-    write_release,
-)
-from pipelines.storage import Storage, timestamp
+from pipelines.releases import Release, current_id, current_release, promote, write_release
+from pipelines.storage import Storage, local_path
 from shared.errors import DataError
-from shared.files import read_json, sha256_of
+from shared.files import read_json
+from shared.gates import GateResult, metrics_of
+from shared.release import RELEASE
 
-EVALUATION: Final = "evaluation.json"
+
+def utc_now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
 
 
 class Teller(Observer, Protocol):
@@ -106,13 +99,27 @@ class Retrained:
 
 
 @dataclass(frozen=True)
+class Suppressed:
+    """A retraining that drift asked for and the policy did not allow."""
+
+    cause: Scored
+    why: str
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """All that one call of `run` did."""
+    """All that one call of `run` did.
+
+    Attributes:
+        unscored: why nothing was scored although scoring was asked for; empty otherwise.
+    """
 
     run: str
     trained: Trained | None = None
     scored: tuple[Scored, ...] = ()
     retrained: Retrained | None = None
+    suppressed: Suppressed | None = None
+    unscored: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,8 @@ class Runner:
     machine: Machine
     teller: Teller
     run: str
+    images: Mapping[str, str] = field(default_factory=dict)
+    clock: Callable[[], datetime] = utc_now
 
     @property
     def manifest(self) -> Manifest:
@@ -149,15 +158,18 @@ class Runner:
     async def both(self, periods: Sequence[str]) -> Outcome:
         """Training, then inference on each period; the first drift retrains when the manifest says so.
 
-        Periods are scored side by side with the release that the training made; their verdicts are read in order.
-
-        Raises:
-            DataError: no release is current, because a gate was not met.
+        Periods are scored side by side with the current release; their verdicts are read in order. Without a current
+        one (a gate was not met, or somebody has to approve) nothing is scored, and the outcome says why.
         """
         trained = await self._train(self.run, first_window(self.manifest.data))
-        release = await self._verified(current_release(self.storage))
+        try:
+            current = current_release(self.storage)
+        except DataError as error:
+            return Outcome(self.run, trained, unscored=f"nothing was scored: {error}")
+        release = await self._verified(current)
         every = self.periods(periods)
         retraining: asyncio.Task[Retrained] | None = None
+        suppressed: Suppressed | None = None
         async with Together() as together:
             scoring = [
                 together.start(self._score(period, release, priority, len(every)))
@@ -168,10 +180,12 @@ class Runner:
             for position, task in enumerate(scoring):
                 scored.append(await task)
                 inarow = inarow + 1 if scored[-1].drifted else 0
-                if retraining is None and self._retrains(inarow):
+                if retraining is None and suppressed is None and self._retrains(inarow):
+                    suppressed = self._suppressed(scored[-1])
                     following = every[position + 1] if position + 1 < len(every) else None
-                    retraining = together.start(self._retrain(scored[-1], following, release))
-        return Outcome(self.run, trained, tuple(scored), retraining.result() if retraining else None)
+                    if suppressed is None:
+                        retraining = together.start(self._retrain(scored[-1], following, release))
+        return Outcome(self.run, trained, tuple(scored), retraining.result() if retraining else None, suppressed)
 
     async def _verified(self, release: Release) -> Release:
         await asyncio.to_thread(verify_release, release, self.storage, self.manifest.name)
@@ -181,19 +195,33 @@ class Runner:
         policy = self.manifest.drift
         return policy is not None and policy.then == "retrain" and drifted_in_a_row >= policy.when.runs
 
+    def _suppressed(self, cause: Scored) -> Suppressed | None:
+        """Why the period's drift must not train again now; None when it may, which is then noted."""
+        policy = self.manifest.drift
+        assert policy is not None
+        why = claim(self.storage, policy, self.clock())
+        if not why:
+            return None
+        self.teller.say(f"{cause.period} has drifted, but nothing is trained: {why}", "yellow")
+        return Suppressed(cause, why)
+
     def periods(self, given: Sequence[str]) -> tuple[str | None, ...]:
         """What to score: the periods given, else the manifest's (None: it has no periods)."""
         return tuple(dict.fromkeys(given)) or self.manifest.data.periods or (None,)
 
     async def _train(self, run: str, window: Window, cause: Scored | None = None) -> Trained:
-        graph = training_graph(self.manifest, self.specs)
-        places = Places(self.use_case, self.storage, "training", run, window=window)
+        programs = self.machine.programs
+        origin = Origin(self.use_case.document.digest, code_revision(programs.folder), programs.images(self.images))
+        graph = training_graph(self.manifest, self.specs, origin)
+        started_by = "command" if cause is None else f"drift {cause.run}"
+        places = Places(
+            self.use_case, self.storage, "training", run, window=window, started_by=started_by, images=self.images
+        )
         label = "training" if cause is None else f"retraining {cause.period}"
         results = await self._execute(graph, places, label, beside=1, priority=-1)
-        assert graph.publication is not None
-        release, gates = await asyncio.to_thread(self._publish, graph.publication, places, cause)
-        promoted = self._approve(release, graph.publication, gates, cause)
-        return Trained(run, graph, results, release, gates, promoted, places.folder)
+        release = await asyncio.to_thread(self._publish, places, cause)
+        promoted = self._approve(release, cause)
+        return Trained(run, graph, results, release, release.gates, promoted, places.folder)
 
     async def _score_all(self, periods: Sequence[str | None], release: Release) -> tuple[Scored, ...]:
         async with Together() as together:
@@ -207,7 +235,9 @@ class Runner:
         self, period: str | None, release: Release, priority: int, beside: int, suffix: str = ""
     ) -> Scored:
         run = f"{self.run}-{period}{suffix}" if period else self.run + suffix
-        places = Places(self.use_case, self.storage, "inference", run, period=period, release=release)
+        places = Places(
+            self.use_case, self.storage, "inference", run, period=period, release=release, images=self.images
+        )
         graph = inference_graph(self.manifest, self.specs, labelled=places.has_labels())
         label = f"{period or 'inference'}{suffix.replace('-', ' ')}"
         results = await self._execute(graph, places, label, beside, priority)
@@ -233,47 +263,30 @@ class Runner:
         run = Run(graph, places, places.folder, label, self.machine, self.teller, beside, priority)
         return await run.execute()
 
-    def _publish(
-        self, publication: Publication, places: Places, cause: Scored | None
-    ) -> tuple[Release, tuple[GateResult, ...]]:
-        """Write the release of a training run that has ended well."""
-        parts = {name: output_path(places.folder, part.step, part.name) for name, part in publication.parts.items()}
-        manifests = {name: artefact_manifest(path) for name, path in parts.items()}
-        metrics = _metrics(parts["model"]) if publication.evaluation else {}
-        gates = gate_results(publication.gates, metrics)
+    def _publish(self, places: Places, cause: Scored | None) -> Release:
+        """Take over what the release step wrote, with uris that hold wherever the storage is moved to."""
+        made = read_json(output_path(places.folder, RELEASE_STEP, RELEASE_STEP) / RELEASE, "release")
+        assert places.window is not None
         content = {
-            "apiVersion": API_VERSION,
-            "kind": "release",
-            "name": self.manifest.name,
-            "id": places.run,
-            "run": places.run,
-            "created": timestamp(),
+            **made,
+            "parent": made["parent"] and local_path(made["parent"], self.storage.root).stem,
             "started_by": _cause(cause),
-            "parent": current_id(self.storage),
-            "manifest": {"sha256": self.use_case.document.digest},
-            "revision": code_revision(self.machine.programs.folder),
-            "versions": _versions(manifests),
-            "data": _data(places),
+            "data": {**made["data"], "uri": places.window.uri},
             "parts": {
-                name: {"uri": self.storage.relative(path), "digest": digest_of(manifests[name])}
-                for name, path in parts.items()
+                name: {**part, "uri": self.storage.relative_uri(part["uri"])} for name, part in made["parts"].items()
             },
-            "metrics": metrics,
-            "gates": [gate.to_json() for gate in gates],
         }
-        return write_release(self.storage, places.run, content), gates
+        return write_release(self.storage, places.run, content)
 
-    def _approve(
-        self, release: Release, publication: Publication, gates: Sequence[GateResult], cause: Scored | None
-    ) -> bool:
+    def _approve(self, release: Release, cause: Scored | None) -> bool:
         """Move the pointer if the manifest lets us and every gate is met; whether it was moved."""
-        unmet = [gate for gate in gates if not gate.met]
+        unmet = [gate for gate in release.gates if not gate.met]
         if unmet:
             now = current_id(self.storage)
             said = "; ".join(map(str, unmet))
             self.teller.say(f"release {release.id}: {said}. The current release stays {now or 'none'}.", "yellow")
             return False
-        if publication.approve == "manual":
+        if self.manifest.pipelines.training.release.approve == "manual":
             self.teller.say(f"release {release.id} waits for approval: promote it by hand.", "yellow")
             return False
         promote(self.storage, release, "gates met" if cause is None else f"drift of {cause.period}, gates met")
@@ -333,45 +346,6 @@ def _raw_paths(use_case: UseCase, storage: Storage) -> list[Path]:
         for period in (periods or (None,))
         if period is not None or "{period}" not in source.uri
     ]
-
-
-def artefact_manifest(path: Path) -> bytes:
-    """The manifest.json of an artefact, whose SHA-256 stands for the whole of it.
-
-    Raises:
-        DataError: the artefact has none.
-    """
-    content = manifest_bytes(path)
-    if content is None:
-        raise DataError(f"artefact {path} holds no {ARTEFACT_MANIFEST}, so it cannot be released. See the step's log.")
-    return content
-
-
-def _metrics(model: Path) -> dict[str, float]:
-    content = member(model, EVALUATION)
-    if content is None:
-        raise DataError(f"model {model} holds no {EVALUATION}, which the gates read. See the algorithm's log.")
-    return metrics_of(json.loads(content))
-
-
-def _versions(manifests: Mapping[str, bytes]) -> dict[str, str]:
-    """Versions of Python and of the libraries that the artefacts say they were made with."""
-    versions = {"python": platform.python_version()}
-    for name in PARTS:
-        if name in manifests:
-            versions.update(json.loads(manifests[name]).get("versions", {}))
-    return dict(sorted(versions.items()))
-
-
-def _data(places: Places) -> dict[str, Any]:
-    """Which data a training run learnt from: each file's digest by its name, and the window."""
-    assert places.window is not None
-    window = places.window
-    found: dict[str, str] = {}
-    for period in window.periods or (None,):
-        path = places.path(window.uri, period)
-        found.update({name: sha256_of(file) for file, name in files(path)})
-    return {"uri": window.uri, "periods": list(window.periods), "sha256": found}
 
 
 def _cause(cause: Scored | None) -> dict[str, Any]:

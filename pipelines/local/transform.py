@@ -1,4 +1,4 @@
-"""Batch Transform over HTTP: cuts objects into records, posts them, checks the answers and puts them back in order.
+"""Batch Transform over HTTP: posts the records that objects are cut into, and checks the answers.
 
 Source: "Use Batch Transform for inference" in the SageMaker Developer Guide, and TransformInput, TransformOutput and
 ModelClientConfig in the API reference.
@@ -6,24 +6,25 @@ ModelClientConfig in the API reference.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import requests
 
-from pipelines.graph import Request
 from pipelines.local.workspace import files
+from shared.carrier.cutting import Cutting, Payload, TransformError, checked, cutting, transformed
 from shared.errors import EXIT_DATA, EXIT_INTERNAL, DataError
 from shared.files import replacing
 
-MEGABYTE: Final = 1024 * 1024
+# How objects are cut is the same for whoever posts them: here, or the image itself on AWS Batch.
+__all__ = ["Client", "Endpoint", "TransformError", "cutting", "transform_objects", "wait_until_healthy"]
+
 TIMEOUT: Final = 600.0
 """Seconds for one answer: ModelClientConfig.InvocationsTimeoutInSeconds."""
 RETRIES: Final = 3
@@ -37,38 +38,6 @@ HTTP_SERVER_ERROR: Final = 500
 HTTP_NOT_FOUND: Final = 404
 
 
-class TransformError(Exception):
-    """An object that could not be transformed; `exit_code` is 3 when the records are to blame."""
-
-    def __init__(self, text: str, exit_code: int = EXIT_INTERNAL) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
-
-
-@dataclass(frozen=True)
-class Cutting:
-    """How objects are cut into requests, how many of these are under way at once, and how answers are joined."""
-
-    strategy: str = "MultiRecord"  # or SingleRecord
-    payload_mb: int = 6
-    concurrency: int = 1
-    split: bool = True  # by line; otherwise an object is one request
-    newline: bool = False  # AssembleWith Line: a newline after each answer
-
-    @property
-    def payload(self) -> int:
-        """Most bytes of a request."""
-        return self.payload_mb * MEGABYTE
-
-
-@dataclass(frozen=True)
-class Payload:
-    """The body of one request, and how many records it holds."""
-
-    body: bytes
-    records: int
-
-
 @dataclass(frozen=True)
 class Endpoint:
     """A server that speaks SageMaker's HTTP contract."""
@@ -76,58 +45,6 @@ class Endpoint:
     url: str
     content_type: str = "text/csv"
     accept: str = "text/csv"
-
-
-def cutting(request: Request, answered: dict[str, Any]) -> Cutting:
-    """What the request says, else what the container answered on /execution-parameters, else SageMaker's defaults."""
-    strategies = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}
-    default = Cutting()
-    strategy = str(answered.get("BatchStrategy", default.strategy))
-    said = Cutting(
-        strategy=strategies.get(strategy, strategy),
-        payload_mb=int(answered.get("MaxPayloadInMB", default.payload_mb)),
-        concurrency=int(answered.get("MaxConcurrentTransforms", default.concurrency)),
-        split=request["TransformInput"].get("SplitType", "None") == "Line",
-        newline=request["TransformOutput"].get("AssembleWith", "None") == "Line",
-    )
-    return replace(
-        said,
-        strategy=request.get("BatchStrategy", said.strategy),
-        payload_mb=request.get("MaxPayloadInMB", said.payload_mb),
-        concurrency=request.get("MaxConcurrentTransforms", said.concurrency),
-    )
-
-
-def payloads(lines: Iterable[bytes], cut: Cutting) -> Iterator[Payload]:
-    """Requests made of an object's lines, in order. Empty lines are no records.
-
-    Raises:
-        TransformError: a record alone is larger than a request may be.
-    """
-    held: list[bytes] = []
-    size = 0
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        record = line if line.endswith(b"\n") else line + b"\n"
-        if len(record) > cut.payload:
-            raise TransformError(
-                f"line {number} has {len(record):,} bytes, more than a request of {cut.payload_mb} MB may hold. "
-                "Raise max_payload_mb.",
-                EXIT_DATA,
-            )
-        if held and (size + len(record) > cut.payload or cut.strategy == "SingleRecord"):
-            yield Payload(b"".join(held), len(held))
-            held, size = [], 0
-        held.append(record)
-        size += len(record)
-    if held:
-        yield Payload(b"".join(held), len(held))
-
-
-def record_count(body: bytes) -> int:
-    """Lines of an answer that are not empty."""
-    return sum(1 for line in body.splitlines() if line.strip())
 
 
 class Client:
@@ -211,18 +128,6 @@ class Client:
         raise TransformError(problem, code)
 
 
-def checked(payload: Payload, body: bytes) -> bytes:
-    """The answer, if it has as many records as the request.
-
-    Raises:
-        TransformError: it has not; records and scores could no longer be told to belong together.
-    """
-    found = record_count(body)
-    if found != payload.records:
-        raise TransformError(f"{payload.records:,} records were sent and {found:,} came back, wanted as many.")
-    return body
-
-
 def transform_objects(
     source: Path, target: Path, client: Client, cut: Cutting, advanced: Callable[[int, int], None]
 ) -> int:
@@ -252,7 +157,7 @@ def transform_objects(
         for path, name in objects:
             try:
                 with replacing(target / f"{name}.out") as temporary:
-                    for done, size in _transformed(path, temporary, client, cut, pool):
+                    for done, size in transformed(path, temporary, client.post, cut, pool):
                         records += done
                         sent += size
                         advanced(sent, total)
@@ -262,36 +167,6 @@ def transform_objects(
         text = "; ".join(f"{name}: {error}" for name, error in failures)
         raise TransformError(text, max(error.exit_code for _, error in failures))
     return records
-
-
-def _transformed(
-    path: Path, target: Path, client: Client, cut: Cutting, pool: ThreadPoolExecutor
-) -> Iterator[tuple[int, int]]:
-    """Post an object's payloads, a bounded number ahead, and write the answers in order; records and bytes of each."""
-    waiting: collections.deque[tuple[Payload, Future[bytes]]] = collections.deque()
-    with path.open("rb") as stream, target.open("wb") as output:
-
-        def written() -> tuple[int, int]:
-            payload, answer = waiting.popleft()
-            output.write(answer.result())
-            if cut.newline:
-                output.write(b"\n")
-            return payload.records, len(payload.body)
-
-        try:
-            for payload in payloads(stream, cut) if cut.split else [_whole(stream.read())]:
-                waiting.append((payload, pool.submit(client.post, payload)))
-                if len(waiting) > cut.concurrency:
-                    yield written()
-            while waiting:
-                yield written()
-        finally:
-            for _, answer in waiting:
-                answer.cancel()
-
-
-def _whole(body: bytes) -> Payload:
-    return Payload(body, record_count(body))
 
 
 def wait_until_healthy(client: Client, ended: Callable[[], bool], seconds: float) -> bool:

@@ -14,6 +14,8 @@ from typing import Any, Final
 from pipelines.graph import Request
 from pipelines.local.archives import pack, unpack
 from pipelines.storage import local_path, same_bytes
+from shared.carrier.tree import channel_config, processing_config, training_hosts
+from shared.contract import Hosts
 from shared.errors import DataError
 from shared.files import read_json, write_json
 
@@ -37,29 +39,6 @@ def processing_tree(request: Request, root: Path) -> None:
     (root / "output").mkdir()
 
 
-def processing_config(request: Request) -> dict[str, Any]:
-    """What SageMaker writes of a request into processingjobconfig.json: its keys, null for what was not set."""
-    application = {"ContainerEntrypoint": None, "ContainerArguments": None} | request["AppSpecification"]
-    cluster = {"VolumeKmsKeyId": None} | request["ProcessingResources"]["ClusterConfig"]
-    return {
-        "ProcessingJobArn": f"arn:aws:sagemaker:local:000000000000:processing-job/{request['ProcessingJobName']}",
-        "ProcessingJobName": request["ProcessingJobName"],
-        "AppSpecification": application,
-        "Environment": request["Environment"],
-        "ProcessingInputs": [
-            {**item, "S3Input": {**item["S3Input"], "S3DownloadMode": "StartOfJob"}, "DatasetDefinition": None}
-            for item in request["ProcessingInputs"]
-        ],
-        "ProcessingOutputConfig": {
-            "Outputs": [{**item, "FeatureStoreOutput": None} for item in request["ProcessingOutputConfig"]["Outputs"]],
-            "KmsKeyId": None,
-        },
-        "ProcessingResources": {"ClusterConfig": cluster},
-        "RoleArn": request["RoleArn"],
-        "StoppingCondition": request["StoppingCondition"],
-    }
-
-
 def upload_processing(request: Request, root: Path) -> None:
     """Put each output where the request wants it. Links and hidden staging files are not followed or taken."""
     for item in request["ProcessingOutputConfig"]["Outputs"]:
@@ -76,8 +55,10 @@ def training_tree(request: Request, root: Path) -> None:
     """
     config = root / "input/config"
     write_json(config / "hyperparameters.json", request["HyperParameters"])
-    write_json(config / "inputdataconfig.json", {item["ChannelName"]: _channel(item) for item in _channels(request)})
-    write_json(config / "resourceconfig.json", _training_hosts(request["ResourceConfig"]["InstanceType"]))
+    write_json(
+        config / "inputdataconfig.json", {item["ChannelName"]: channel_config(item) for item in _channels(request)}
+    )
+    write_json(config / "resourceconfig.json", training_hosts(Hosts(), request["ResourceConfig"]["InstanceType"]))
     if "CheckpointConfig" in request:
         write_json(config / "checkpointconfig.json", request["CheckpointConfig"])
         below(root, request["CheckpointConfig"]["LocalPath"]).mkdir(parents=True)
@@ -92,29 +73,6 @@ def training_tree(request: Request, root: Path) -> None:
 def _channels(request: Request) -> list[Request]:
     channels: list[Request] = request["InputDataConfig"]
     return channels
-
-
-def _channel(item: Request) -> dict[str, str]:
-    """A channel as inputdataconfig.json has it: `S3DistributionType` is this file's word, and no uri is told."""
-    content = {"ContentType": item["ContentType"]} if "ContentType" in item else {}
-    return {
-        **content,
-        "TrainingInputMode": item["InputMode"],
-        "S3DistributionType": item["DataSource"]["S3DataSource"]["S3DataDistributionType"],
-        "RecordWrapperType": "None",
-    }
-
-
-def _training_hosts(instance: str) -> dict[str, Any]:
-    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance, "hosts": [HOST]}
-    return {
-        "current_host": HOST,
-        "current_instance_type": instance,
-        "current_group_name": "homogeneousCluster",
-        "hosts": [HOST],
-        "instance_groups": [group],
-        "network_interface_name": "lo",
-    }
 
 
 def upload_training(request: Request, root: Path) -> None:
@@ -138,6 +96,7 @@ def model_tree(request: Request, root: Path) -> None:
     if not archive.is_file():
         raise DataError(f"model {archive} does not exist. Run the training pipeline again.")
     unpack(archive, root / "model")
+    (root / "output").mkdir()
 
 
 def failure_message(root: Path) -> str:
@@ -202,6 +161,30 @@ def files(source: Path) -> Iterator[tuple[Path, str]]:
 def below(root: Path, local: str) -> Path:
     """A `/opt/ml/…` path of a request, in this tree."""
     return root / PurePosixPath(local).relative_to(OPT_ML)
+
+
+def processing_mounts(request: Request) -> dict[str, str]:
+    """The folders that a processing container sees, `ro` or `rw` by place."""
+    inputs = [item["S3Input"]["LocalPath"] for item in request["ProcessingInputs"]]
+    outputs = [item["S3Output"]["LocalPath"] for item in request["ProcessingOutputConfig"]["Outputs"]]
+    return {
+        f"{OPT_ML}/config": "ro",
+        **dict.fromkeys(inputs, "ro"),
+        **dict.fromkeys((*outputs, f"{OPT_ML}/output"), "rw"),
+    }
+
+
+def training_mounts(request: Request) -> dict[str, str]:
+    """The folders that a training container sees, `ro` or `rw` by place."""
+    channels = [f"{OPT_ML}/input/data/{item['ChannelName']}" for item in _channels(request)]
+    checkpoints = [request["CheckpointConfig"]["LocalPath"]] if "CheckpointConfig" in request else []
+    written = (f"{OPT_ML}/model", f"{OPT_ML}/output", *checkpoints)
+    return {f"{OPT_ML}/input/config": "ro", **dict.fromkeys(channels, "ro"), **dict.fromkeys(written, "rw")}
+
+
+def server_mounts() -> dict[str, str]:
+    """The folders that a server's container sees: the model, and where it says why it failed."""
+    return {f"{OPT_ML}/model": "ro", f"{OPT_ML}/output": "rw"}
 
 
 def environment_of(request: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import shared
 from components.spec import NAMES, ModeSpec, Spec
 from pipelines.local.children import Programs
 from pipelines.local.engine import Machine, Slots
@@ -84,6 +85,9 @@ class Told:
     def failed(self, label: str, seconds: float) -> None:
         self.ended.append((label, "failed", None))
 
+    def retrying(self, label: str, reason: str, attempt: int, retries: int) -> None:
+        self.sentences.append(f"{label}: {reason} {attempt}/{retries}")
+
     def stopped(self, label: str, seconds: float) -> None:
         self.ended.append((label, "stopped", None))
 
@@ -132,6 +136,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
         folder = root / "components" / name
         folder.mkdir(parents=True)
         shutil.copy(Path(__file__).with_name("fake_component.py"), folder / "__main__.py")
+    (root / "shared").symlink_to(Path(shared.__path__[0]).resolve())
     return Programs(root)
 
 

@@ -1,8 +1,8 @@
 """A component that obeys the `/opt/ml` contract with the standard library alone: the engine's tests run it four times.
 
-Settings make it misbehave: `fail` ends a job with that exit code, `auc` is what training reaches, and over HTTP
-`QUARTET_SICK` never gets healthy, `QUARTET_DIES` ends the server, `QUARTET_LOSES` swallows a record. A record `bad` is
-refused with 400, `flaky` fails once with 500, `slow` waits.
+Settings make it misbehave: `fail` ends a job with that exit code, `fail_times` so often, `auc` is what training
+reaches, and over HTTP `QUARTET_SICK` never gets healthy, `QUARTET_DIES` ends the server, `QUARTET_LOSES` swallows a
+record. A record `bad` is refused with 400, `flaky` fails once with 500, `slow` waits.
 """
 
 from __future__ import annotations
@@ -38,12 +38,49 @@ def lines(folder: Path) -> list[str]:
     ]
 
 
-def fail(code: int) -> None:
-    if code:
+def fail(code: int, times: int | None = None) -> None:
+    # Its folder outlives its tree, so that attempts can be counted there.
+    counter = ROOT.parent / "failed"
+    failed = len(counter.read_text()) if counter.exists() else 0
+    if code and (times is None or failed < times):
+        counter.write_text("x" * (failed + 1))
         name = "failure" if NAME == "algorithm" else "message"
         write(ROOT / "output" / name, f"{NAME} cannot go on: told so.")
         print("a line of the log", flush=True)
         sys.exit(code)
+
+
+def artefact(folder: Path, rows: int, parents: dict[str, str] | None = None, **extra: object) -> None:
+    """Seal a folder as an artefact without a schema."""
+    files = {path.name: digest(path) for path in sorted(folder.glob("*")) if path.is_file()}
+    head = {"format": 1, "component": NAME, "rows": rows, "versions": {"fake": "1"}, "settings": {}}
+    body = {
+        "schema": json.loads('{"columns": [], "ids": [], "target": null}'),
+        "parents": parents or {},
+        "extra": extra,
+        "golden": {},
+        "files": files,
+    }
+    write(folder / "manifest.json", {**head, **body})
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def release() -> None:
+    # The real step: it belongs to no component, and its tests are these runs too.
+    import logging
+
+    from shared.contract import Contract
+    from shared.errors import QuartetError
+    from shared.release import release
+
+    try:
+        release(Contract(ROOT), os.environ, logging.getLogger())
+    except QuartetError as error:
+        Contract(ROOT).write_failure(str(error))
+        sys.exit(error.exit_code)
 
 
 def processing_job(mode: str) -> None:
@@ -54,11 +91,12 @@ def processing_job(mode: str) -> None:
     outputs = {name: ROOT / Path(path).relative_to("/opt/ml") for name, path in outs.items()}
     settings = json.loads((inputs["settings"] / "settings.json").read_text()) if "settings" in inputs else {}
     time.sleep(float(settings.get("sleep", 0)))
-    fail(int(settings.get("fail", 0)) if settings.get("fail_in", mode) == mode else 0)
+    fail(int(settings.get("fail", 0)) if settings.get("fail_in", mode) == mode else 0, settings.get("fail_times"))
     rows = lines(inputs["data"])
     for name in ("state", "baseline", "explainer"):
         if name in outputs:
-            write(outputs[name] / "manifest.json", {"component": NAME, "rows": len(rows), "versions": {"fake": "1"}})
+            raw = {path.name: digest(path) for path in sorted(inputs["data"].glob("*"))}
+            artefact(outputs[name], len(rows), data=raw)
     for name in ("train", "validation", "data"):
         if name in outputs:
             write(outputs[name] / "part-0000-of-0001.csv", "".join(f"{row}\n" for row in rows))
@@ -77,9 +115,7 @@ def training_job() -> None:
     rows = lines(ROOT / "input/data/train")
     write(ROOT / "model/evaluation.json", {"validation": {"auc": float(settings.get("auc", 0.7))}})
     state = ROOT / "input/data/state/manifest.json"
-    parents = {"state": hashlib.sha256(state.read_bytes()).hexdigest()} if state.exists() else {}
-    made = {"component": NAME, "rows": len(rows), "versions": {"fake": "1"}, "parents": parents}
-    write(ROOT / "model/manifest.json", made)
+    artefact(ROOT / "model", len(rows), {"state": digest(state)} if state.exists() else {})
     write(ROOT / "output/data/report.json", report(len(rows), "train"))
 
 
@@ -136,7 +172,9 @@ def server() -> None:
 
 
 if __name__ == "__main__":
-    if (ROOT / "config/processingjobconfig.json").exists():
+    if sys.argv[1] == "release":
+        release()
+    elif (ROOT / "config/processingjobconfig.json").exists():
         processing_job(sys.argv[1])
     elif sys.argv[1] == "train":
         training_job()

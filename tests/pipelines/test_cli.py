@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -20,6 +21,7 @@ def quartet(toy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     toy.declare()
     declared = toy.runner().specs
     monkeypatch.setattr("components.spec.specs", lambda: declared)
+    monkeypatch.setattr("pipelines.settings.schema_of", lambda component: {})
     monkeypatch.setattr(Machine, "here", lambda jobs=None, **options: toy.machine(**options))
 
     def call(*words: str) -> Result:
@@ -30,7 +32,7 @@ def quartet(toy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return call
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "promote", "rollback", "status"])
+@pytest.mark.parametrize("command", sorted(main.commands))
 def test_each_command_explains_itself_with_an_example(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--help"])
 
@@ -208,3 +210,93 @@ def test_a_period_that_could_lead_elsewhere_is_refused(quartet: Any, period: str
 
     assert result.exit_code == 2
     assert f"--period is {period!r}" in result.output
+
+
+def test_a_first_run_that_misses_its_gate_writes_its_report_and_ends_with_3(quartet: Any, toy: Any) -> None:
+    toy.declare(("auc: 0.7", "auc: 0.55"))
+    result = quartet("run", "--run-id", "r1")
+
+    assert result.exit_code == 3
+    assert f"report: {toy.storage.root / 'reports/r1.html'}" in result.output
+    assert "validation:auc is 0.5500, wanted at least 0.6" in result.output
+    assert "error: nothing was scored: no release is current" in result.output
+    page = (toy.storage.root / "reports/r1.html").read_text(encoding="utf-8")
+    assert "nothing was scored" in page
+
+
+def test_a_plan_runs_nothing_and_tells_what_is_chosen(quartet: Any, toy: Any) -> None:
+    result = quartet("plan")
+
+    assert result.exit_code == 0, result.output
+    assert "training    processing → algorithm → monitoring, explainability → release" in result.output
+    assert "data      2 of 2 there" in result.output
+    assert "outcomes  known of 3 of 3" in result.output
+    assert "components.algorithm.train.instance" in result.output
+    assert not (toy.storage.root / "training").exists()
+
+
+def test_a_plan_names_data_that_are_not_there(quartet: Any, toy: Any) -> None:
+    (toy.folder / "raw/train/p2.csv").unlink()
+
+    assert f"1 of 2 there, 0.0 MB; {toy.folder / 'raw/train/p2.csv'} does not exist" in quartet("plan").output
+
+
+def test_lineage_is_told_as_text_and_as_json(quartet: Any) -> None:
+    quartet("run", "--pipeline", "training", "--run-id", "r1")
+
+    assert quartet("lineage").output.startswith("r1  ")
+    (traced,) = json.loads(quartet("lineage", "r1", "--json").output)
+    assert traced["release"] == "r1"
+
+
+def test_lineage_without_a_release_says_what_to_run(quartet: Any) -> None:
+    assert quartet("lineage").exit_code == 3
+
+
+def test_a_manifest_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,0\n2,1\n3,1\n")
+    output = tmp_path / "use-case.yaml"
+    words = ["init", str(tmp_path / "a.csv"), "--output", str(output)]
+
+    assert CliRunner().invoke(main, words).exit_code == 0
+    again = CliRunner().invoke(main, words)
+    assert again.exit_code == 2
+    assert "exists already. Take another --output, or --force" in again.output
+    assert CliRunner().invoke(main, [*words, "--force"]).exit_code == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_completion(shell: str) -> None:
+    result = CliRunner().invoke(main, ["completion", shell])
+
+    assert result.exit_code == 0
+    assert "_QUARTET_COMPLETE" in result.output
+
+
+def test_releases_are_completed(quartet: Any, toy: Any) -> None:
+    quartet("run", "--pipeline", "training", "--run-id", "r1")
+    (argument,) = (item for item in main.commands["promote"].params if item.name == "release")
+    context = click.Context(main.commands["promote"])
+    context.params = {"manifest": str(toy.path), "storage": toy.storage.root}
+
+    assert [item.value for item in argument.shell_complete(context, "r")] == ["r1"]
+    assert argument.shell_complete(context, "x") == []
+
+
+def test_settings_are_judged_before_anything_runs(toy: Any) -> None:
+    toy.declare(("algorithm: {settings: {auc: 0.7}", "algorithm: {settings: {max_dept: 3}"))
+    for words in (["validate"], ["run", "--storage", str(toy.storage.root)]):
+        result = CliRunner().invoke(main, [words[0], str(toy.path), *words[1:]])
+        assert result.exit_code == 2
+        assert "components.algorithm.settings.max_dept: no known setting. Did you mean 'max_depth'?" in result.output
+    assert not toy.storage.root.exists()
+
+
+def test_an_environment_that_requires_gates_is_validated_with_them(quartet: Any, toy: Any) -> None:
+    gates = 'training: {gates: [{metric: "validation:auc", min: 0.6}], release: {approve: automatic}}'
+    toy.declare((gates, "training: {}"), ("name: toy\n", "name: toy\nenvironments: {prod: {gates_required: true}}\n"))
+
+    assert quartet("validate").exit_code == 0
+    result = quartet("validate", "--environment", "prod")
+    assert result.exit_code == 2
+    assert "environment 'prod' requires gates" in result.output

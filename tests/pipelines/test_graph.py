@@ -12,13 +12,17 @@ from pipelines.graph import (
     Graph,
     ImageOf,
     JobName,
+    Origin,
     Output,
+    Parent,
     ProcessingJob,
     Raw,
     Reference,
     Released,
     Role,
+    RunId,
     SettingsFile,
+    StartedBy,
     TrainingJob,
     TransformJob,
     inference_graph,
@@ -57,6 +61,8 @@ def resolve(reference: Reference) -> str:
             return f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{component}@sha256:{'0' * 64}"
         case Role():
             return "arn:aws:iam::123456789012:role/jobs"
+        case RunId() | StartedBy() | Parent():
+            return type(reference).__name__
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +73,54 @@ def declared() -> dict[str, Spec]:
 def test_training_is_processing_then_algorithm_then_both_others_then_a_release(declared: dict[str, Spec]) -> None:
     graph = training_graph(manifest(), declared)
 
-    assert graph.layers() == (("processing",), ("algorithm",), ("monitoring", "explainability"))
+    assert graph.layers() == (("processing",), ("algorithm",), ("monitoring", "explainability"), ("release",))
     assert graph.publication is not None
     assert {name: part.step for name, part in graph.publication.parts.items()} == {
         "model": "algorithm",
         "state": "processing",
         "baseline": "monitoring",
         "explainer": "explainability",
+    }
+
+
+def test_the_release_step_is_a_processing_job_that_is_told_of_its_run(declared: dict[str, Spec]) -> None:
+    request = training_graph(manifest(), declared).job("release").request(resolve)
+
+    assert request["AppSpecification"]["ContainerEntrypoint"] == ["python", "-m", "components.processing"]
+    assert request["AppSpecification"]["ContainerArguments"] == ["release"]
+    assert request["Environment"] == {
+        "QUARTET_RUN": "RunId",
+        "QUARTET_STARTED_BY": "StartedBy",
+        "QUARTET_PARENT": "Parent",
+        "QUARTET_DATA": "s3://bucket/raw/train",
+    }
+    inputs = {item["InputName"]: item["S3Input"]["S3Uri"] for item in request["ProcessingInputs"]}
+    assert inputs == {
+        "model": "s3://bucket/run/algorithm/model",
+        "state": "s3://bucket/run/processing/state",
+        "baseline": "s3://bucket/run/monitoring/baseline",
+        "explainer": "s3://bucket/run/explainability/explainer",
+        "settings": "s3://bucket/settingsfile/release",
+    }
+
+
+def test_the_release_step_is_told_what_the_manifest_says_of_images_and_gates(declared: dict[str, Spec]) -> None:
+    digest = f"sha256:{'0' * 64}"
+    images = {"algorithm": {"uri": "r/a", "digest": digest, "variant": "xgboost-cpu"}, "processing": {"uri": "r/p:1"}}
+    training = {"gates": [{"metric": "validation:auc", "min": 0.6}], "release": {"approve": "automatic"}}
+    said = manifest(images=images, pipelines={"training": training})
+    job = training_graph(said, declared, Origin("abc", "0" * 40)).job("release")
+
+    assert isinstance(job, ProcessingJob)
+    assert job.settings == {
+        "name": "toy",
+        "gates": [{"metric": "validation:auc", "step": "algorithm", "min": 0.6, "max": None}],
+        "approve": "automatic",
+        "manifest": {"sha256": "abc"},
+        "revision": "0" * 40,
+        "images": {"algorithm": f"r/a@{digest}", "processing": "r/p:1"},
+        "variant": "xgboost-cpu",
+        "data": {"uri": "{period}.csv"},
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from pipelines.manifest import Manifest, dotted, read_manifest
+from pipelines.manifest import Manifest, dotted, for_environment, read_manifest
 from shared.errors import SettingsError
 
 SMALL = """\
@@ -218,3 +219,73 @@ def test_the_flights_manifest_is_fine() -> None:
     path = Path(__file__).parents[2] / "pipelines/flights/use-case.yaml"
 
     assert isinstance(read_manifest(path).manifest, Manifest)
+
+
+LOCKED = {
+    "processing/cpu/amd64": f"registry/quartet/processing@sha256:{'1' * 64}",
+    "algorithm/xgboost-cpu/amd64": f"registry/quartet/algorithm@sha256:{'2' * 64}",
+    "algorithm/torch-cuda/amd64": f"registry/quartet/algorithm@sha256:{'3' * 64}",
+}
+
+
+def test_images_come_from_the_lock_file_beside_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "images.lock.json").write_text(json.dumps(LOCKED))
+    images = read_manifest(write(tmp_path, SMALL)).manifest.images
+
+    assert {name: image.reference for name, image in images.items()} == {
+        "processing": LOCKED["processing/cpu/amd64"],
+        "algorithm": LOCKED["algorithm/xgboost-cpu/amd64"],
+    }
+
+
+def test_the_variant_follows_framework_and_device(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(json.dumps(LOCKED))
+    settings = "components: {algorithm: {settings: {framework: torch}, train: {settings: {device: cuda}}}}"
+    text = SMALL.replace("components: {}", settings) + "images_lock: other.json\n"
+
+    image = read_manifest(write(tmp_path, text)).manifest.images["algorithm"]
+    assert (image.variant, image.reference) == ("torch-cuda", LOCKED["algorithm/torch-cuda/amd64"])
+
+
+def test_an_image_that_the_manifest_names_is_not_the_locks(tmp_path: Path) -> None:
+    (tmp_path / "images.lock.json").write_text(json.dumps(LOCKED))
+    text = SMALL + "images: {processing: {uri: mine}}\n"
+
+    assert read_manifest(write(tmp_path, text)).manifest.images["processing"].reference == "mine"
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"processing": "x"}', '{"processing/cpu/amd64": "repository:tag"}'])
+def test_a_lock_file_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "images.lock.json").write_text(content)
+
+    with pytest.raises(SettingsError, match=r"images_lock .*images\.lock\.json is n"):
+        read_manifest(write(tmp_path, SMALL))
+
+
+def test_a_lock_file_that_the_manifest_names_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"lock\.json does not exist\. Push the images"):
+        read_manifest(write(tmp_path, SMALL + "images_lock: lock.json\n"))
+
+
+def test_an_environment_says_what_differs_and_the_rest_stays(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, COMPLETE)).manifest
+    dev, prod = for_environment(manifest, "dev"), for_environment(manifest, "prod")
+
+    assert (dev.defaults.instance, dev.defaults.volume_gb, dev.defaults.tags) == ("ml.t3.medium", 30, {"team": "risk"})
+    assert (dev.role, prod.role) == (manifest.role, "arn:aws:iam::1:role/x")
+    assert prod.defaults == manifest.defaults
+    assert for_environment(manifest, None) is manifest
+
+
+def test_an_environment_that_there_is_not_names_the_nearest(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, COMPLETE)).manifest
+
+    with pytest.raises(SettingsError, match=r"no environment 'prd'\. Did you mean 'prod'"):
+        for_environment(manifest, "prd")
+
+
+def test_an_environment_that_requires_gates_refuses_a_manifest_without(tmp_path: Path) -> None:
+    text = SMALL + "environments: {prod: {gates_required: true}}\n"
+
+    with pytest.raises(SettingsError, match=r"environment 'prod' requires gates\. Add pipelines\.training\.gates"):
+        for_environment(read_manifest(write(tmp_path, text)).manifest, "prod")

@@ -8,16 +8,13 @@ from typing import Any
 
 import pytest
 
-from pipelines.manifest import Gate
 from pipelines.releases import (
     GateError,
-    GateResult,
     Release,
     all_releases,
     current_id,
     current_release,
     history,
-    metrics_of,
     promote,
     read_release,
     rollback,
@@ -189,31 +186,3 @@ def test_releases_are_in_the_order_of_their_making_not_of_their_names(storage: S
 def test_a_part_that_a_release_lacks_is_named(storage: Storage) -> None:
     with pytest.raises(DataError, match="release 'one' has no 'baseline'"):
         released(storage, "one").uri("baseline")
-
-
-@pytest.mark.parametrize(
-    ("evaluation", "metrics"),
-    [
-        ({"validation": {"auc": 0.7}}, {"validation:auc": 0.7}),
-        ({"metrics": {"validation:auc": 0.7}, "rounds": 5}, {"validation:auc": 0.7}),
-        ({"binary": {"auc": {"value": 0.7, "standard_deviation": "NaN"}}}, {"binary:auc": 0.7}),
-        ({"auc": None, "ok": True, "curve": [1, 2]}, {}),
-        ([], {}),
-    ],
-)
-def test_metrics_are_named_by_their_path(evaluation: Any, metrics: dict[str, float]) -> None:
-    assert metrics_of(evaluation) == metrics
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "value", "met"),
-    [
-        (0.6, None, 0.6, True),
-        (0.6, None, 0.59, False),
-        (None, 2.0, 2.1, False),
-        (1.0, 2.0, 1.5, True),
-        (0.0, None, None, False),
-    ],
-)
-def test_a_gate_is_met_within_its_bounds(low: float | None, high: float | None, value: float | None, met: bool) -> None:
-    assert GateResult(Gate(metric="m", min=low, max=high), value).met is met

@@ -21,7 +21,7 @@ from pipelines.local.engine import Machine, Run, Slots, reported_rows
 DRIVER = """
 import importlib.util, sys
 from pathlib import Path
-from pipelines.cli import interruptible, spoken
+from pipelines.commands.common import interruptible, spoken
 from pipelines.local.children import Programs
 spec = importlib.util.spec_from_file_location("toys", sys.argv[1])
 toys = importlib.util.module_from_spec(spec)
@@ -177,7 +177,7 @@ def test_threads_follow_from_the_graph_and_not_from_what_is_running(toy: Any) ->
         return {job.name: run.threads(job) for job in graph.jobs}
 
     training = threads(training_graph(manifest, specs()), 1)
-    assert training == {"processing": 4, "algorithm": 4, "monitoring": 2, "explainability": 2}
+    assert training == {"processing": 4, "algorithm": 4, "monitoring": 2, "explainability": 2, "release": 4}
     assert set(threads(inference_graph(manifest, specs()), 8).values()) == {1}
 
 

@@ -12,15 +12,17 @@ import pytest
 
 from pipelines.local.engine import StepFailedError
 from pipelines.releases import current_id, current_release, read_release
-from shared.errors import DataError, QuartetError, SettingsError
+from shared.errors import DataError, QuartetError
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """Digests of everything below a folder but logs."""
+    """Digests of everything below a folder but logs and what the release step writes, which holds times and places."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in ("log.txt", "train.manifest")
+        if path.is_file()
+        and path.name not in ("log.txt", "train.manifest")
+        and path.relative_to(folder).parts[:2] != ("release", "release")
     }
 
 
@@ -59,9 +61,8 @@ def test_rows_come_from_each_jobs_report_and_from_the_records_of_the_transform(t
     runner = toy.runner(("periods: [p3, p4, p5]", "periods: [p3]"))
     outcome = asyncio.run(runner.both(()))
 
-    assert {name: result.rows for name, result in outcome.trained.results.items()} == dict.fromkeys(
-        ("processing", "algorithm", "monitoring", "explainability"), 10
-    )
+    rows = {name: result.rows for name, result in outcome.trained.results.items()}
+    assert rows == {**dict.fromkeys(("processing", "algorithm", "monitoring", "explainability"), 10), "release": None}
     assert outcome.scored[0].results["algorithm"].rows == 5
 
 
@@ -168,8 +169,9 @@ def test_a_gate_that_is_not_met_leaves_the_pointer_and_says_so(toy: Any) -> None
 
 
 def test_a_gate_on_a_metric_that_does_not_exist_names_the_nearest(toy: Any) -> None:
-    with pytest.raises(SettingsError, match=r"no such metric\. Did you mean 'validation:auc'\?"):
+    with pytest.raises(StepFailedError, match=r"no such metric\. Did you mean 'validation:auc'\?") as caught:
         asyncio.run(toy.runner(('"validation:auc"', '"validation:acu"')).training())
+    assert caught.value.exit_code == 2
 
 
 def test_manual_approval_leaves_the_pointer(toy: Any) -> None:
@@ -288,6 +290,58 @@ def test_steps_that_are_switched_off_do_not_run(toy: Any) -> None:
     less = ("drift:", "  inference: {steps: [processing, algorithm]}\ndrift:")
     outcome = asyncio.run(toy.runner(fewer, less).both(("p3",)))
 
-    assert list(outcome.trained.results) == ["processing", "algorithm"]
+    assert list(outcome.trained.results) == ["processing", "algorithm", "release"]
     assert set(outcome.trained.release.content["parts"]) == {"model", "state"}
     assert not outcome.scored[0].drifted
+
+
+def test_a_first_release_that_misses_its_gate_scores_nothing_and_advises_no_promotion(toy: Any) -> None:
+    outcome = asyncio.run(toy.runner(("auc: 0.7", "auc: 0.55")).both(()))
+
+    assert outcome.scored == ()
+    assert "The only one, 'r1', does not meet its gates: change settings or data and train again" in outcome.unscored
+    assert "Promote one" not in outcome.unscored
+
+
+def test_a_first_release_that_waits_for_approval_scores_nothing_and_is_the_one_to_promote(toy: Any) -> None:
+    outcome = asyncio.run(toy.runner(("automatic", "manual")).both(()))
+
+    assert outcome.scored == ()
+    assert outcome.unscored.endswith("Promote one: 'r1' is the latest.")
+
+
+RETRIED = ("name: toy\n", "name: toy\ndefaults: {retries: 2}\n")
+
+
+def test_a_job_that_fails_for_a_reason_of_ours_is_tried_again(toy: Any) -> None:
+    failing = ("processing: {settings: {}}", "processing: {settings: {fail: 1, fail_times: 2}}")
+    outcome = asyncio.run(toy.runner(RETRIED, failing).training())
+
+    assert outcome.trained.promoted
+    assert [said for said in toy.told.sentences if "cannot go on" in said] == [
+        "training processing: processing cannot go on: told so. 1/2",
+        "training processing: processing cannot go on: told so. 2/2",
+    ]
+
+
+def test_a_job_that_a_signal_ended_is_tried_again(toy: Any) -> None:
+    failing = ("processing: {settings: {}}", "processing: {settings: {fail: 137, fail_times: 1}}")
+
+    assert asyncio.run(toy.runner(RETRIED, failing).training()).trained.promoted
+
+
+def test_retries_come_to_an_end(toy: Any) -> None:
+    failing = ("processing: {settings: {}}", "processing: {settings: {fail: 1, fail_times: 3}}")
+
+    with pytest.raises(StepFailedError):
+        asyncio.run(toy.runner(RETRIED, failing).training())
+    assert (toy.storage.root / "training/r1/processing/log.txt").read_text().count("a line of the log") == 3
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_settings_and_data_do_not_get_better_by_trying_again(toy: Any, code: int) -> None:
+    failing = ("processing: {settings: {}}", f"processing: {{settings: {{fail: {code}, fail_times: 1}}}}")
+
+    with pytest.raises(StepFailedError):
+        asyncio.run(toy.runner(RETRIED, failing).training())
+    assert (toy.storage.root / "training/r1/processing/log.txt").read_text().count("a line of the log") == 1

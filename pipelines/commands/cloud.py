@@ -1,0 +1,303 @@
+"""Commands that put a use case into the cloud and set it to work there."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from pipelines.aws.places import Rendered, Site, site_of
+from pipelines.commands.common import check_run_id, environment_option, judged, manifest_argument, spoken
+from pipelines.manifest import UseCase, for_environment
+from shared.errors import SettingsError, names
+
+PRINTERS: Final[Mapping[str, str]] = {
+    "sagemaker-pipelines": "pipelines.sagemaker",
+    "step-functions": "pipelines.stepfunctions",
+    "airflow": "pipelines.airflow",
+    "batch": "pipelines.batch",
+    "cloudformation": "pipelines.cloudformation",
+}
+"""The package that prints for each engine; each has a function `render`."""
+STACKS: Final = ("sagemaker-pipelines", "step-functions", "batch")
+"""Engines around which there is a stack."""
+PIPELINES: Final = ("training", "inference")
+Connect = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A use case in one of its environments, and how AWS is reached."""
+
+    use_case: UseCase
+    environment: str | None
+    site: Site
+    connect: Connect
+
+    @property
+    def engine(self) -> str:
+        """What runs its pipelines."""
+        return for_environment(self.use_case.manifest, self.environment).engine
+
+    def rendered(self, engine: str) -> Rendered:
+        """The use case as an engine reads it."""
+        return rendered(self.use_case, engine, self.environment)
+
+
+def in_the_cloud(manifest: Path, environment: str | None) -> Deployed:
+    """The use case of a manifest whose engine is in the cloud.
+
+    Raises:
+        SettingsError: its engine is the local one, or the manifest lacks what the cloud has to know.
+    """
+    import boto3
+
+    use_case = judged(manifest)
+    found = for_environment(use_case.manifest, environment)
+    if found.engine == "local":
+        raise SettingsError(
+            f"{manifest} has engine: local, and this works in the cloud: wanted one of {names(STACKS)} under engine."
+        )
+    site = site_of(found, environment)
+    return Deployed(use_case, environment, site, boto3.Session(region_name=site.region).client)
+
+
+def rendered(use_case: UseCase, engine: str, environment: str | None) -> Rendered:
+    """What the printer of an engine makes of a use case.
+
+    Raises:
+        SettingsError: the manifest does not fit the engine.
+    """
+    import components
+    from components.spec import specs
+    from pipelines.local.runs import code_revision
+
+    revision = code_revision(Path(components.__file__).parents[1])
+    result = importlib.import_module(PRINTERS[engine]).render(use_case, specs(), {}, environment, revision)
+    assert isinstance(result, Rendered)
+    return result
+
+
+@click.command()
+@manifest_argument
+@click.option("--engine", type=click.Choice(list(PRINTERS)), help="For which engine (default: the manifest's).")
+@environment_option
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("rendered"), show_default=True,
+    help="The folder to write into.",
+)  # fmt: skip
+@spoken
+def render(manifest: Path, engine: str | None, environment: str | None, out: Path) -> None:
+    r"""Write what an engine reads: definitions, a DAG, a template. The same manifest gives the same bytes.
+
+    What jobs read from S3 is written below `uploads/`, at its key: copy it there before anything starts.
+
+    \b
+    Examples:
+      python -m pipelines render use-case.yaml --engine cloudformation --environment prod
+      aws s3 cp rendered/uploads s3://bucket --recursive
+    """
+    use_case = judged(manifest)
+    chosen = engine or for_environment(use_case.manifest, environment).engine
+    if chosen not in PRINTERS:
+        raise SettingsError(f"engine {chosen!r} reads the manifest itself. Give --engine, one of {names(PRINTERS)}.")
+    found = rendered(use_case, chosen, environment)
+    for name, content in found.files.items():
+        click.echo(_written(out / name, content))
+    for uri, content in found.uploads.items():
+        _written(out / "uploads" / urlsplit(uri).path.removeprefix("/"), content)
+    if found.uploads:
+        buckets = sorted({urlsplit(uri).netloc for uri in found.uploads})
+        click.echo(f"{out / 'uploads'}: {len(found.uploads)} files for s3://{names(buckets)}")
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+role_option = click.option("--role-arn", help="The role that CloudFormation works under (default: yours).")
+boundary_option = click.option("--boundary-arn", help="The permissions boundary of the stack's roles.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+def planned(deployed: Deployed, role: str | None, boundary: str | None) -> tuple[Any, str, list[Any]]:
+    """The stack, and the change set that would deploy the use case: its name and its changes."""
+    from pipelines.aws.uploads import store
+    from pipelines.cloudformation.stack import Stack, stack_name
+
+    found = deployed.rendered("cloudformation")
+    store(deployed.connect, found.uploads)  # CloudFormation reads the definitions when it makes the change set
+    stack = Stack(deployed.connect, stack_name(deployed.site), role)
+    parameters = {"BoundaryArn": boundary} if boundary else {}
+    return stack, *stack.planned(found, parameters)
+
+
+def tell_plan(deployed: Deployed, role: str | None = None, boundary: str | None = None) -> None:
+    """Say what a deployment would change, and change nothing."""
+    stack, change_set, changes = planned(deployed, role, boundary)
+    _tell(stack.name, changes)
+    if change_set:
+        stack.discard(change_set)
+
+
+def _tell(stack: str, changes: list[Any]) -> None:
+    click.echo(f"stack {stack}: {len(changes)} changes" if changes else f"stack {stack}: nothing to change")
+    for change in changes:
+        click.echo(f"  {change}")
+
+
+@click.command()
+@manifest_argument
+@environment_option
+@role_option
+@boundary_option
+@click.option("--start/--no-start", default=True, help="Start the training where nothing was released yet.")
+@yes_option
+@spoken
+def deploy(
+    manifest: Path, environment: str | None, role_arn: str | None, boundary_arn: str | None, start: bool, yes: bool
+) -> None:
+    r"""Make the cloud what the manifest says: stored files, one stack, and a first training when nothing is released.
+
+    Schedules and drift keep it running from then on. Deploying the same again changes nothing.
+
+    \b
+    Example:
+      python -m pipelines deploy use-case.yaml --environment prod
+    """
+    from pipelines.aws.releases import Releases
+
+    deployed = in_the_cloud(manifest, environment)
+    if deployed.engine == "airflow":
+        raise SettingsError(
+            "Airflow is deployed by its own means: `render --engine airflow` writes the DAG file for its dags folder."
+        )
+    stack, change_set, changes = planned(deployed, role_arn, boundary_arn)
+    _tell(stack.name, changes)
+    if change_set:
+        if not yes:
+            click.confirm("Carry this out?", abort=True)
+        stack.execute(change_set)
+        click.echo(f"stack {stack.name} is deployed.")
+    if start and Releases(deployed.connect, deployed.site).pointer() is None:
+        click.echo(f"nothing is released yet, so the training starts: {begin(deployed, 'training', {}, None)}")
+
+
+@click.command()
+@manifest_argument
+@environment_option
+@role_option
+@yes_option
+@spoken
+def destroy(manifest: Path, environment: str | None, role_arn: str | None, yes: bool) -> None:
+    r"""Remove the use case's stack. Data, releases, registered models and images stay.
+
+    \b
+    Example:
+      python -m pipelines destroy use-case.yaml --environment dev
+    """
+    from pipelines.cloudformation.stack import Stack, stack_name
+
+    deployed = in_the_cloud(manifest, environment)
+    stack = Stack(deployed.connect, stack_name(deployed.site), role_arn)
+    if not yes:
+        click.confirm(f"Remove stack {stack.name} and all that it runs?", abort=True)
+    click.echo(f"stack {stack.name} is removed." if stack.destroy() else f"there is no stack {stack.name}.")
+
+
+@click.command()
+@manifest_argument
+@environment_option
+@click.option("--pipeline", type=click.Choice(PIPELINES), default="training", show_default=True)
+@click.option("--period", help="What to score: fills {period} in the manifest's uris.")
+@click.option("--parameter", "-p", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline.")
+@click.option("--run-id", help="The run's name (default: the time).")
+@click.option("--wait", is_flag=True, help="Wait for its end; the exit code is that of the job that failed.")
+@spoken
+def start(
+    manifest: Path,
+    environment: str | None,
+    pipeline: str,
+    period: str | None,
+    given: tuple[str, ...],
+    run_id: str | None,
+    wait: bool,
+) -> None:
+    r"""Start a pipeline in the cloud.
+
+    \b
+    Examples:
+      python -m pipelines start use-case.yaml --environment prod
+      python -m pipelines start use-case.yaml --pipeline inference --period 2013-05 --wait
+    """
+    check_run_id(run_id)
+    deployed = in_the_cloud(manifest, environment)
+    parameters = {**scoring(deployed, period), **dict(map(_parameter, given))} if pipeline == "inference" else {}
+    parameters = parameters if pipeline == "inference" else dict(map(_parameter, given))
+    execution = begin(deployed, pipeline, parameters, run_id)
+    click.echo(execution)
+    if wait:
+        click.echo(awaited(deployed, execution))
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise SettingsError(f"--parameter is {text!r}, wanted NAME=VALUE, such as StartedBy=command.")
+    return name, value
+
+
+def scoring(deployed: Deployed, period: str | None) -> dict[str, str]:
+    """The parameters of an inference on one period.
+
+    Raises:
+        SettingsError: the manifest's uri wants a period and there is none.
+    """
+    data = deployed.use_case.manifest.data
+    if data.score is None:
+        raise SettingsError("the manifest has no data.score, which the inference pipeline reads. Add its uri.")
+    if period is None:
+        if "{period}" in data.score.uri:
+            raise SettingsError(f"uri {data.score.uri!r} wants a period. Give --period.")
+        return {}
+    return {"Period": period, "ScoreData": deployed.site.path(data.score.uri).replace("{period}", period)}
+
+
+def begin(deployed: Deployed, pipeline: str, parameters: Mapping[str, str], run: str | None) -> Any:
+    """Start a pipeline on the use case's engine; what `awaited` takes."""
+    named = run or time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    match deployed.engine:
+        case "sagemaker-pipelines":
+            from pipelines.sagemaker import client as sagemaker
+
+            return sagemaker.start(deployed.connect, deployed.site, pipeline, parameters, run)
+        case "step-functions":
+            from pipelines.stepfunctions import client as machines
+
+            return machines.start(deployed.connect, deployed.site, pipeline, parameters, named)
+    raise SettingsError(f"engine {deployed.engine!r} is started by its own means: see pipelines/README.md.")
+
+
+def awaited(deployed: Deployed, execution: Any) -> str:
+    """Wait for the end of a run, and say how it ended."""
+    match deployed.engine:
+        case "sagemaker-pipelines":
+            from pipelines.sagemaker import client as sagemaker
+
+            def tell(step: sagemaker.Step) -> None:
+                click.echo(f"{step.name:<28} {step.status.lower()}")
+
+            return f"{sagemaker.wait(deployed.connect, execution, tell=tell).run} has succeeded."
+        case _:
+            from pipelines.stepfunctions import client as machines
+
+            said = machines.wait(deployed.connect, execution)
+            return ", ".join(f"{name}: {value}" for name, value in sorted(said.items()))

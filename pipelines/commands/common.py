@@ -1,0 +1,136 @@
+"""What commands share: how errors are told, and the arguments and options that most of them take."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from pipelines.manifest import PERIOD, UseCase, for_environment, read_manifest
+from pipelines.storage import Storage, storage_of
+from shared.errors import QuartetError, SettingsError, Stopped
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., None])
+RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
+
+
+def spoken(command: Command) -> Command:
+    """The command with our errors as a sentence and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except QuartetError as error:
+            end(str(error), error.exit_code)
+        except Stopped as stopped:
+            end(f"stopped by {signal.Signals(stopped.signum).name}; its jobs were stopped too.", stopped.exit_code)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def end(text: str, code: int) -> NoReturn:
+    """Say why there is no good end, and go."""
+    # click's own exceptions would always exit with 1 or 2, and a failed step has a code of its own.
+    click.echo(f"error: {text}", err=True)
+    sys.exit(code)
+
+
+manifest_argument = click.argument("manifest", type=click.Path(path_type=Path))
+environment_option = click.option(
+    "--environment", "-e", help="One of the manifest's environments (default: none, the manifest as it stands)."
+)
+storage_option = click.option(
+    "--storage", type=click.Path(path_type=Path, file_okay=False), help="Where all goes (default: the manifest's)."
+)
+
+
+def judged(manifest: Path, environment: str | None = None) -> UseCase:
+    """The use case as it is in an environment, with the settings of its components judged too.
+
+    Raises:
+        SettingsError: the manifest or a setting cannot be used.
+    """
+    from pipelines import settings
+
+    use_case = read_manifest(manifest)
+    settings.judge(use_case)
+    return replace(use_case, manifest=for_environment(use_case.manifest, environment))
+
+
+def opened(manifest: Path, storage: Path | None, *, judge: bool = False) -> tuple[UseCase, Storage]:
+    """The use case, and where it keeps what its pipelines make."""
+    use_case = judged(manifest) if judge else read_manifest(manifest)
+    return use_case, storage_of(use_case.manifest.name, use_case.manifest.storage, storage)
+
+
+def releases_of(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The releases of the manifest on the command line, for the shell's completion."""
+    from pipelines.releases import release_ids
+
+    try:
+        _, place = opened(Path(context.params["manifest"]), context.params.get("storage"))
+        return [name for name in release_ids(place) if name.startswith(incomplete)]
+    except (QuartetError, OSError, KeyError, TypeError):
+        return []
+
+
+release_argument = click.argument("release", required=False, shell_complete=releases_of)
+
+
+def check_periods(periods: Sequence[str]) -> None:
+    """A period becomes part of paths.
+
+    Raises:
+        SettingsError: one could lead elsewhere.
+    """
+    for period in periods:
+        if not re.fullmatch(PERIOD, period):
+            raise SettingsError(f"--period is {period!r}, wanted letters, digits, '.', '_' and '-', such as 2013-05.")
+
+
+def check_run_id(given: str | None) -> None:
+    """A run's id becomes part of names and paths.
+
+    Raises:
+        SettingsError: it holds characters that a job's name must not have.
+    """
+    if given is not None and not RUN_ID.fullmatch(given):
+        raise SettingsError(f"--run-id is {given!r}, wanted at most 40 letters, digits and hyphens.")
+
+
+def interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; SIGINT and SIGTERM cancel it, and it ends its jobs before we go.
+
+    Raises:
+        Stopped: a signal came.
+    """
+
+    async def watched() -> T:
+        task = asyncio.ensure_future(work)
+        received: list[int] = []
+
+        def on_signal(number: int) -> None:
+            received.append(number)
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal, number)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if received:
+                raise Stopped(received[0]) from None
+            raise
+
+    return asyncio.run(watched())
