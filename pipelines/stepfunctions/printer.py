@@ -1,0 +1,140 @@
+"""Renders a use case as state machines: a pure function of the manifest, the components and the images.
+
+    training.asl.json     the training pipeline
+    inference.asl.json    the inference pipeline, when the manifest has data to score
+    retrain.asl.json      what answers drift, when the manifest says `then: retrain`
+
+The machines are called after the use case: `flights-training`, or `flights-prod-training` in an environment. One finds
+the other by this name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from components.spec import Spec
+from pipelines.aws.images import image_uris
+from pipelines.aws.places import (
+    Places,
+    Rendered,
+    Site,
+    in_environment,
+    no_labels,
+    prefixes,
+    settings_files,
+    site_of,
+    training_data,
+)
+from pipelines.aws.shapes import checked, jsonata_hole
+from pipelines.batch import printer as batch
+from pipelines.graph import Graph, Origin, Request, TransformJob, inference_graph, training_graph
+from pipelines.manifest import Manifest, UseCase
+from pipelines.stepfunctions.batch import BatchTasks
+from pipelines.stepfunctions.jobs import SageMakerTasks, Tasks, job_name
+from pipelines.stepfunctions.language import SUFFIX, as_bytes, expression, joined, variable
+from pipelines.stepfunctions.machines import inference_machine, training_machine
+from pipelines.stepfunctions.retraining import drift_windows, retrain_machine
+
+Machine = Literal["training", "inference", "retrain"]
+Platform = Literal["sagemaker", "batch"]
+"""What runs the jobs."""
+
+
+def machine_name(site: Site, machine: Machine) -> str:
+    """What a machine is called."""
+    return f"{site.title}-{machine}"
+
+
+def render(
+    use_case: UseCase,
+    specs: Mapping[str, Spec],
+    images: Mapping[str, str],
+    environment: str | None = None,
+    revision: str | None = None,
+    platform: Platform = "sagemaker",
+) -> Rendered:
+    """The state machines of a use case, and what has to lie in S3 for them.
+
+    Args:
+        use_case: the manifest that was read.
+        specs: the components.
+        images: locked images by component, for those that the manifest does not name.
+        environment: one of the manifest's.
+        revision: the code's git revision, for the releases.
+        platform: what runs the jobs. For `batch` the rendering also holds what `pipelines.batch` deploys.
+
+    Raises:
+        SettingsError: the manifest lacks what the cloud has to know, an image has no digest, or a request does not fit
+            the service.
+    """
+    manifest = in_environment(use_case.manifest, environment)
+    site = site_of(manifest, environment)
+    components = sorted({*manifest.pipelines.training.steps, *manifest.pipelines.inference.steps, "processing"})
+    uris = image_uris(manifest, images, components)
+    machines: dict[Machine, Request] = {}
+    described = batch.render(use_case, specs, images, environment, revision) if platform == "batch" else Rendered({})
+    uploads: dict[str, bytes] = {**described.uploads}
+
+    def tasks(graph: Graph) -> Tasks:
+        if platform == "batch":
+            return BatchTasks(site, graph.pipeline, batch.read_pipeline(described.files[f"{graph.pipeline}.json"]))
+        uploads.update(settings_files(site, graph).values())
+        return _sagemaker_tasks(site, graph, uris)
+
+    graph = training_graph(manifest, specs, Origin(use_case.document.digest, revision, uris))
+    data, listed = training_data(site, manifest.data)
+    machines["training"] = training_machine(graph, tasks(graph), site, data)
+    uploads |= listed
+
+    if manifest.data.score is not None:
+        graph = inference_graph(manifest, specs)
+        labels, header = no_labels(site, manifest.data)
+        machines["inference"] = inference_machine(graph, tasks(graph), site, manifest.data, labels)
+        uploads |= {labels: header} if manifest.data.labels else {}
+
+    machines |= _loop(manifest, site, uploads)
+    files = {f"{name}{SUFFIX}": as_bytes(machine) for name, machine in machines.items()} | dict(described.files)
+    return Rendered(files, dict(sorted(uploads.items())))
+
+
+def _loop(manifest: Manifest, site: Site, uploads: dict[str, bytes]) -> dict[Machine, Request]:
+    """The machine that answers drift, and what it hands over."""
+    if manifest.drift is None or manifest.drift.then != "retrain":
+        return {}
+    given = drift_windows(manifest, site)
+    uploads |= dict(given.listings.values())
+    training = machine_name(site, "training")
+    return {"retrain": retrain_machine(site, manifest.drift, given, "step-functions", training)}
+
+
+def _sagemaker_tasks(site: Site, graph: Graph, images: Mapping[str, str]) -> SageMakerTasks:
+    """The jobs of a graph as states, each request held against the service's model."""
+    places = Places(
+        site=site,
+        pipeline=graph.pipeline,
+        images=images,
+        settings=prefixes(settings_files(site, graph)),
+        joined=joined,
+        run=variable("Run"),
+        raw={"train": variable("TrainData"), "score": variable("ScoreData"), "labels": variable("Labels")},
+        # Found out when the job is done: its name, and so the place of its archive, is another one at every try.
+        archive=lambda step: expression(f"$states.input.made.{step}"),
+        released=lambda part: variable(f"Parts.{part}"),
+        job_name=lambda step: job_name(f"{site.title}-{step}"),
+        started_by=variable("StartedBy"),
+        parent=variable("Parent"),
+    )
+    for job in graph.jobs:
+        checked(f"Create{type(job).__name__}", job.request(places), jsonata_hole)
+        if isinstance(job, TransformJob):
+            checked("CreateModel", job.model_request(places), jsonata_hole)
+    return SageMakerTasks(places)
+
+
+def definitions(rendered: Rendered) -> dict[str, Any]:
+    """The machines of a rendering, by name."""
+    return {
+        name.removesuffix(SUFFIX): json.loads(text) for name, text in rendered.files.items() if name.endswith(SUFFIX)
+    }
