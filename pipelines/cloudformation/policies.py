@@ -1,0 +1,166 @@
+"""What each role of a use case may do: the least that its part of the work needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pipelines.aws.places import Site
+from pipelines.manifest import Manifest
+
+Statement = dict[str, Any]
+VERSION: Final = "2012-10-17"
+REPOSITORY: Final = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<name>[^@:]+)"
+)
+"""An image of ECR, without digest or tag."""
+
+
+def allow(actions: Sequence[str], resources: Sequence[Any] | str, **condition: Any) -> Statement:
+    """One statement of a policy.
+
+    Args:
+        actions: such as s3:GetObject.
+        resources: ARNs, or `*` for actions that take none.
+        condition: operators of conditions, by name.
+    """
+    statement: Statement = {"Effect": "Allow", "Action": sorted(actions), "Resource": resources}
+    return {**statement, "Condition": condition} if condition else statement
+
+
+def document(statements: Sequence[Statement]) -> dict[str, Any]:
+    """A policy document."""
+    return {"Version": VERSION, "Statement": list(statements)}
+
+
+def trust(services: Sequence[str], site: Site) -> dict[str, Any]:
+    """Who may take a role: services, on behalf of this account alone (the confused deputy's remedy)."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": sorted(services)},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceAccount": site.account}},
+    }
+    return document([statement])
+
+
+def passing(site: Site, role: Any, service: str) -> Statement:
+    """Handing a role to a service."""
+    return allow(["iam:PassRole"], [role], StringEquals={"iam:PassedToService": service})
+
+
+def reading(site: Site, uris: Iterable[str]) -> list[Statement]:
+    """Reading what lies below some S3 uris; a placeholder and what follows it stand for anything."""
+    prefixes = sorted({_prefix(uri) for uri in uris})
+    buckets = sorted({bucket for bucket, _ in prefixes})
+    return [
+        allow(["s3:GetBucketLocation", "s3:ListBucket"], [f"arn:{site.partition}:s3:::{bucket}" for bucket in buckets]),
+        allow(["s3:GetObject"], [f"arn:{site.partition}:s3:::{bucket}/{prefix}*" for bucket, prefix in prefixes]),
+    ]
+
+
+def writing(site: Site, uris: Iterable[str]) -> Statement:
+    """Writing below some S3 uris."""
+    resources = [f"arn:{site.partition}:s3:::{bucket}/{prefix}*" for bucket, prefix in sorted(map(_prefix, set(uris)))]
+    return allow(["s3:AbortMultipartUpload", "s3:PutObject"], resources)
+
+
+def _prefix(uri: str) -> tuple[str, str]:
+    """Bucket and fixed beginning of the keys of an S3 uri."""
+    bucket, _, key = uri.partition("{")[0].removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def data_uris(site: Site, manifest: Manifest) -> list[str]:
+    """Where the manifest's raw data lie."""
+    data = manifest.data
+    retraining = manifest.drift.with_.uri if manifest.drift and manifest.drift.with_ else None
+    given = [source.uri for source in (data.train, data.score, data.labels) if source is not None]
+    return [site.path(uri) for uri in [*given, *([retraining] if retraining else [])]]
+
+
+def pulling(site: Site, images: Iterable[str]) -> list[Statement]:
+    """Pulling images from the repositories that hold them."""
+    found = [match for image in sorted(set(images)) if (match := REPOSITORY.match(image))]
+    arns = [f"arn:{site.partition}:ecr:{m['region']}:{m['account']}:repository/{m['name']}" for m in found]
+    if not arns:
+        return []
+    pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    # The one call that cannot be limited to a repository.
+    return [allow(["ecr:GetAuthorizationToken"], "*"), allow(pull, sorted(set(arns)))]
+
+
+def keys(manifest: Manifest) -> list[Statement]:
+    """Using the keys that the manifest names for volumes and data."""
+    components = manifest.components
+    parts = [getattr(components, name) for name in type(components).model_fields]
+    every = [manifest.defaults, *(mode for part in parts for mode in (part.train, part.serve))]
+    arns = sorted({part.kms_key for part in every if part.kms_key and part.kms_key.startswith("arn:")})
+    return [allow(["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"], arns)] if arns else []
+
+
+def jobs(site: Site, manifest: Manifest, images: Iterable[str]) -> list[Statement]:
+    """What the role of the jobs may: read the data, write below the storage, pull the images, log."""
+    logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+    return [
+        *reading(site, [f"{site.storage}/", *data_uris(site, manifest)]),
+        writing(site, [f"{site.storage}/"]),
+        *pulling(site, images),
+        *keys(manifest),
+        allow(
+            logs,
+            [site.arn("logs", "log-group:/aws/sagemaker/*"), site.arn("logs", f"log-group:/quartet/{site.title}/*")],
+        ),
+        allow(["cloudwatch:PutMetricData"], "*", StringLike={"cloudwatch:namespace": ["/aws/sagemaker/*"]}),
+    ]
+
+
+def sagemaker_jobs(site: Site) -> list[Statement]:
+    """Starting and watching SageMaker jobs, whose names begin with the use case's."""
+    kinds = {"processing-job": "ProcessingJob", "training-job": "TrainingJob", "transform-job": "TransformJob"}
+    found = [
+        allow(
+            [f"sagemaker:Create{kind}", f"sagemaker:Describe{kind}", f"sagemaker:Stop{kind}"],
+            [site.arn("sagemaker", f"{resource}/*")],
+        )
+        for resource, kind in kinds.items()
+    ]
+    models = ["sagemaker:CreateModel", "sagemaker:DeleteModel", "sagemaker:DescribeModel"]
+    return [
+        *found,
+        allow(models, [site.arn("sagemaker", "model/*")]),
+        allow(["sagemaker:AddTags", "sagemaker:ListTags"], [site.arn("sagemaker", "*")]),
+        passing(site, site.role, "sagemaker.amazonaws.com"),
+    ]
+
+
+def pointer(site: Site, *, moves: bool) -> Statement:
+    """Reading, and perhaps moving, the pointer to the release in use."""
+    actions = ["ssm:GetParameter", *(["ssm:PutParameter"] if moves else [])]
+    return allow(actions, [site.arn("ssm", f"parameter{site.pointer}")])
+
+
+def watched(site: Site, rules: Sequence[str]) -> Statement:
+    """The rules that Step Functions makes for itself to hear of the end of what it started (`.sync`)."""
+    return allow(
+        ["events:DescribeRule", "events:PutRule", "events:PutTargets"],
+        [site.arn("events", f"rule/{rule}") for rule in rules],
+    )
+
+
+def state_machine_logs() -> Statement:
+    """Delivering a state machine's log: actions that take no resource."""
+    return allow(
+        [
+            "logs:CreateLogDelivery",
+            "logs:DeleteLogDelivery",
+            "logs:DescribeLogGroups",
+            "logs:DescribeResourcePolicies",
+            "logs:GetLogDelivery",
+            "logs:ListLogDeliveries",
+            "logs:PutResourcePolicy",
+            "logs:UpdateLogDelivery",
+        ],
+        "*",
+    )

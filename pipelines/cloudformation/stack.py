@@ -1,0 +1,195 @@
+"""Deploys a rendered stack: what would change, the change, and its end.
+
+Everything takes `connect`, which gives a boto3 client by the service's name. CloudFormation keeps the state, so that a
+deployment which was cut off goes on where it stood when it is asked for again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipelines.aws.calls import CloudError, asking
+from pipelines.aws.places import Rendered, Site
+from pipelines.cloudformation.printer import TEMPLATE
+
+Connect = Callable[[str], Any]
+CAPABILITIES: Final = ["CAPABILITY_NAMED_IAM"]
+NO_CHANGE: Final = ("didn't contain changes", "No updates are to be performed")
+"""What CloudFormation says of a change set that would change nothing; it has no code for it."""
+POLL: Final = 5
+"""Seconds between two questions for how a deployment goes on."""
+TRIES: Final = 360
+"""Questions until it is given up: half an hour."""
+ABSENT: Final = frozenset({"REVIEW_IN_PROGRESS", "DELETE_COMPLETE"})
+"""A stack in one of these states has no resources."""
+BROKEN: Final = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"})
+"""A stack in one of these states can only be removed."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a deployment would do to one resource."""
+
+    action: str  # Add, Modify, Remove, …
+    resource: str
+    type: str
+    replaced: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.action:<6} {self.resource} ({self.type}){', replaced' if self.replaced else ''}"
+
+
+def stack_name(site: Site) -> str:
+    """What the stack is called."""
+    return site.title
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack, in CloudFormation.
+
+    Attributes:
+        connect: gives clients.
+        name: the stack's.
+        role: the role that CloudFormation works under; None: that of the caller.
+        poll: seconds between two questions.
+    """
+
+    connect: Connect
+    name: str
+    role: str | None = None
+    poll: float = POLL
+
+    @property
+    def client(self) -> Any:
+        """CloudFormation's client."""
+        return self.connect("cloudformation")
+
+    def status(self) -> str | None:
+        """Its state; None when there is no such stack."""
+        from botocore.exceptions import ClientError
+
+        with asking(f"stack {self.name}"):
+            try:
+                return str(self.client.describe_stacks(StackName=self.name)["Stacks"][0]["StackStatus"])
+            except ClientError as error:
+                if "does not exist" in str(error):  # a ValidationError like many others
+                    return None
+                raise
+
+    def planned(self, rendered: Rendered, parameters: Mapping[str, str]) -> tuple[str, list[Change]]:
+        """Make a change set: its name, and what it would do; no name when there is nothing to do.
+
+        Raises:
+            CloudError: CloudFormation refuses the template, or the stack is in a state that nothing can update.
+        """
+        found = self.status()
+        if found in BROKEN:
+            raise CloudError(f"stack {self.name} is in state {found}, which nothing can update. Destroy it first.")
+        content = rendered.files[TEMPLATE]
+        said = [f"{name}={value}" for name, value in sorted(parameters.items())]
+        name = "quartet-" + hashlib.sha256(content + "\n".join(said).encode()).hexdigest()[:16]
+        request = {
+            "StackName": self.name,
+            "ChangeSetName": name,
+            "ChangeSetType": "CREATE" if found is None or found in ABSENT else "UPDATE",
+            "TemplateBody": content.decode(),
+            "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in sorted(parameters.items())],
+            "Capabilities": CAPABILITIES,
+            **({"RoleARN": self.role} if self.role else {}),
+        }
+        self.discard(name)
+        with asking(f"stack {self.name}"):
+            self.client.create_change_set(**request)
+        if not self._made(name):
+            self.discard(name)
+            return "", []
+        return name, list(self._changes(name))
+
+    def _made(self, name: str) -> bool:
+        """Wait until a change set can be read; whether it would change anything."""
+        from botocore.exceptions import WaiterError
+
+        waiter = self.client.get_waiter("change_set_create_complete")
+        try:
+            waiter.wait(StackName=self.name, ChangeSetName=name, WaiterConfig=self._patience())
+        except WaiterError as error:
+            said = str(error.last_response.get("StatusReason", ""))
+            if any(text in said for text in NO_CHANGE):
+                return False
+            raise CloudError(f"stack {self.name}: {said or error}") from None
+        return True
+
+    def _changes(self, name: str) -> Iterator[Change]:
+        pages = self.client.get_paginator("describe_change_set").paginate(StackName=self.name, ChangeSetName=name)
+        with asking(f"stack {self.name}"):
+            for page in pages:
+                for item in page.get("Changes", []):
+                    change = item["ResourceChange"]
+                    replaced = change.get("Replacement") in ("True", "Conditional")
+                    yield Change(change["Action"], change["LogicalResourceId"], change["ResourceType"], replaced)
+
+    def discard(self, name: str) -> None:
+        """Forget a change set, if there is one."""
+        if self.status() is None:
+            return
+        with asking(f"stack {self.name}"):
+            pages = self.client.get_paginator("list_change_sets").paginate(StackName=self.name)
+            known = {item["ChangeSetName"] for page in pages for item in page["Summaries"]}
+            if name in known:
+                self.client.delete_change_set(StackName=self.name, ChangeSetName=name)
+
+    def execute(self, change_set: str) -> None:
+        """Carry a change set out and wait for its end.
+
+        Raises:
+            CloudError: it failed, and CloudFormation has undone it; the text names the resource and the reason.
+        """
+        with asking(f"stack {self.name}"):
+            kind = "create" if self.status() in (None, *ABSENT) else "update"
+            self.client.execute_change_set(StackName=self.name, ChangeSetName=change_set)
+        self._await(f"stack_{kind}_complete")
+
+    def destroy(self) -> bool:
+        """Remove the stack; whether there was one. What it keeps (releases, models, images) stays.
+
+        Raises:
+            CloudError: a resource could not be removed.
+        """
+        if self.status() in (None, "DELETE_COMPLETE"):
+            return False
+        with asking(f"stack {self.name}"):
+            self.client.delete_stack(StackName=self.name, **({"RoleARN": self.role} if self.role else {}))
+        self._await("stack_delete_complete")
+        return True
+
+    def _await(self, waiter: str) -> None:
+        from botocore.exceptions import WaiterError
+
+        try:
+            self.client.get_waiter(waiter).wait(StackName=self.name, WaiterConfig=self._patience())
+        except WaiterError:
+            raise CloudError(f"stack {self.name} was not changed: {self._reason()}") from None
+
+    def _patience(self) -> dict[str, Any]:
+        return {"Delay": self.poll, "MaxAttempts": TRIES}
+
+    def _reason(self) -> str:
+        """The first failure of the latest deployment, as CloudFormation tells it."""
+        with asking(f"stack {self.name}"):
+            events = self.client.describe_stack_events(StackName=self.name)["StackEvents"]
+        newest = itertools.takewhile(lambda event: not self._begins(event), events)
+        failed = [event for event in newest if event["ResourceStatus"].endswith("_FAILED")]
+        if not failed:
+            return "CloudFormation gives no reason; see the stack's events."
+        first = failed[-1]  # what comes after it was cancelled because of it
+        return f"{first['LogicalResourceId']}: {first.get('ResourceStatusReason', first['ResourceStatus'])}"
+
+    def _begins(self, event: Mapping[str, Any]) -> bool:
+        """Whether an event is the start of a deployment."""
+        starts = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
+        return event["LogicalResourceId"] == self.name and event["ResourceStatus"] in starts

@@ -1,0 +1,468 @@
+r"""The stack of one use case in one environment: its pipelines, roles, schedules, drift loop and alarms.
+
+    aws cloudformation deploy --stack-name quartet-flights --template-file template.json \
+        --capabilities CAPABILITY_NAMED_IAM
+
+What all use cases of an account share (image repositories, the bucket, roles for CI) is in infrastructure/account.yaml.
+The pointer to the release in use is no resource of the stack: a deployment must never move it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipelines.aws.places import Site
+from pipelines.cloudformation import policies
+from pipelines.cloudformation.policies import Statement, allow, passing
+from pipelines.cloudformation.resources import (
+    Resource,
+    Resources,
+    alarm,
+    attribute,
+    compact,
+    dead_letters,
+    failed_pipelines,
+    failures,
+    letters_waiting,
+    location,
+    log_group,
+    queue,
+    reference,
+    role,
+    rule,
+    schedule,
+    state_machine,
+    target,
+)
+from pipelines.manifest import Manifest
+
+DRIFT: Final = {"source": ["quartet"], "detail-type": ["Drift"]}
+SCHEDULED: Final = compact({"Time": "<aws.scheduler.scheduled-time>", "StartedBy": "schedule"})
+"""What a schedule gives a state machine; EventBridge Scheduler fills in the time that it was due."""
+LETTERS: Final = "DeadLetters"
+SAGEMAKER_RULES: Final = tuple(
+    f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Processing", "Training", "Transform")
+)
+BATCH_RULES: Final = ("StepFunctionsGetEventsForBatchJobsRule",)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What an engine gives to the stack.
+
+    Attributes:
+        machines: the uris of the definitions of state machines: training, inference, retrain, promote, start.
+        pipelines: the uris of the definitions of SageMaker pipelines: training, inference.
+        images: the images that the jobs run.
+        statements: what running the pipelines needs, for the role of the machines or of the pipelines.
+        resources: what else the engine needs.
+        parameters: the template's parameters for these.
+        digest: SHA-256 of the manifest.
+    """
+
+    machines: Mapping[str, str]
+    pipelines: Mapping[str, str]
+    images: Mapping[str, str]
+    digest: str
+    statements: Sequence[Statement] = ()
+    resources: Resources = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def template(site: Site, manifest: Manifest, engine: Engine) -> dict[str, Any]:
+    """The template.
+
+    Args:
+        site: where the use case lives.
+        manifest: as it is in the environment.
+        engine: what runs the pipelines.
+    """
+    resources = {
+        **_jobs_role(site, manifest, engine),
+        **_machines(site, engine),
+        **_pipelines(site, engine),
+        **_loop(site, manifest, engine),
+        **_approval(site, engine),
+        **_schedules(site, manifest, engine),
+        **engine.resources,
+        **_record(site, engine),
+    }
+    resources |= _alarms(site, manifest, engine, resources)
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": f"Quartet: the use case {site.title}",
+        "Parameters": {**_parameters(), **engine.parameters},
+        "Conditions": {
+            "Bounded": {"Fn::Not": [{"Fn::Equals": [reference("BoundaryArn"), ""]}]},
+            "MakesJobsRole": {"Fn::Equals": [reference("MakeJobsRole"), "true"]},
+        },
+        "Resources": used(resources),
+    }
+
+
+def used(resources: Resources) -> Resources:
+    """The resources by name, in an order that does not change with the way they were put together."""
+    return dict(sorted(resources.items()))
+
+
+def _parameters() -> dict[str, Any]:
+    return {
+        "BoundaryArn": {
+            "Type": "String",
+            "Default": "",
+            "AllowedPattern": "|arn:[a-z-]+:iam::[0-9]{12}:policy/.+",
+            "Description": "The permissions boundary of all roles; infrastructure/account.yaml has one.",
+        },
+        "LogRetentionDays": {
+            "Type": "Number",
+            "Default": 90,
+            "AllowedValues": [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653],
+            "Description": "How long logs are kept.",
+        },
+        "MakeJobsRole": {
+            "Type": "String",
+            "Default": "true",
+            "AllowedValues": ["true", "false"],
+            "Description": "Whether the stack makes the role that the manifest names, or somebody else has made it.",
+        },
+        "Schedules": {
+            "Type": "String",
+            "Default": "ENABLED",
+            "AllowedValues": ["ENABLED", "DISABLED"],
+            "Description": "Whether the manifest's schedules start anything.",
+        },
+    }
+
+
+def _jobs_role(site: Site, manifest: Manifest, engine: Engine) -> Resources:
+    """The role that the manifest names, under that very name."""
+    path, _, name = site.role.partition(":role/")[2].rpartition("/")
+    services = ["sagemaker.amazonaws.com", *(["ecs-tasks.amazonaws.com"] if engine.resources else [])]
+    made = role(site, "jobs", services, policies.jobs(site, manifest, engine.images.values()))
+    named = {**made["Properties"], "Path": f"/{path}/" if path else "/", "RoleName": name}
+    return {"JobsRole": {**made, "Condition": "MakesJobsRole", "Properties": named}}
+
+
+# --- What runs the pipelines
+
+
+def _machines(site: Site, engine: Engine) -> Resources:
+    """The state machines of the pipelines themselves, with one log group and one role."""
+    pipelines = {name: engine.machines[name] for name in ("training", "inference") if name in engine.machines}
+    if not pipelines:
+        return {}
+    logs = log_group(f"/aws/vendedlogs/states/{site.title}")
+    objects = [f"{site.storage}/releases/", f"{site.storage}/inference/"]
+    statements = [
+        *engine.statements,
+        *policies.reading(site, objects),
+        policies.pointer(site, moves=True),
+        allow(["events:PutEvents"], [site.arn("events", "event-bus/default")]),
+        policies.state_machine_logs(),
+    ]
+    found = {
+        _machine(name): state_machine(site, name, definition, "MachineLogs", "MachineRole")
+        for name, definition in pipelines.items()
+    }
+    return {"MachineLogs": logs, "MachineRole": role(site, "machines", ["states.amazonaws.com"], statements), **found}
+
+
+def _pipelines(site: Site, engine: Engine) -> Resources:
+    """The SageMaker pipelines, the role that makes their jobs, and the group that their models are registered in."""
+    if not engine.pipelines:
+        return {}
+    statements = [
+        *engine.statements,
+        allow(
+            ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackageGroup"],
+            [
+                site.arn("sagemaker", f"model-package-group/{site.title}"),
+                site.arn("sagemaker", f"model-package/{site.title}/*"),
+            ],
+        ),
+        *policies.reading(site, [f"{site.storage}/"]),
+    ]
+    if "retrain" in engine.machines:
+        statements.append(allow(["sqs:SendMessage"], [site.arn("sqs", site.drift_queue)]))
+    found = {
+        f"{name.capitalize()}Pipeline": {
+            "Type": "AWS::SageMaker::Pipeline",
+            "Properties": {
+                "PipelineName": f"{site.title}-{name}",
+                "PipelineDescription": f"Quartet: the {name} pipeline of {site.title}",
+                "PipelineDefinition": {"PipelineDefinitionS3Location": location(definition)},
+                "RoleArn": attribute("PipelineRole"),
+            },
+        }
+        for name, definition in engine.pipelines.items()
+    }
+    group = {
+        "Type": "AWS::SageMaker::ModelPackageGroup",
+        "Properties": {
+            "ModelPackageGroupName": site.title,
+            "ModelPackageGroupDescription": f"Quartet: the models of {site.title}, one version a release",
+        },
+        "DeletionPolicy": "Retain",
+        "UpdateReplacePolicy": "Retain",
+    }
+    return {"PipelineRole": role(site, "pipelines", ["sagemaker.amazonaws.com"], statements), "Models": group, **found}
+
+
+def _machine(name: str) -> str:
+    return f"{name.capitalize()}Machine"
+
+
+def _starting(site: Site, engine: Engine, name: str) -> Statement:
+    """Starting one of the pipelines."""
+    if name in engine.pipelines:
+        return allow(["sagemaker:StartPipelineExecution"], [site.arn("sagemaker", f"pipeline/{site.title}-{name}")])
+    return allow(["states:StartExecution"], [site.arn("states", f"stateMachine:{site.title}-{name}")])
+
+
+# --- The drift loop
+
+
+def _loop(site: Site, manifest: Manifest, engine: Engine) -> Resources:
+    """Drift → the machine that judges whether to train, and whoever wants to be told."""
+    policy = manifest.drift
+    if policy is None:
+        return {}
+    resources: Resources = {LETTERS: dead_letters(f"{site.title}-dead-letters")}
+    targets: list[Resource] = []
+    if "retrain" in engine.machines:
+        resources |= _retraining(site, engine)
+        targets.append(target("retrain", reference("RetrainMachine"), "EventsRole", LETTERS))
+        resources["EventsRole"] = _events_role(site, engine)
+    if policy.notify:
+        letter = {"DeadLetterConfig": {"Arn": attribute(LETTERS)}}
+        targets.append({"Id": "notify", "Arn": policy.notify, **letter})
+    if not targets:
+        return {}
+    pattern = {**DRIFT, "detail": {"useCase": [site.name], "environment": [site.environment or ""]}}
+    resources["DriftRule"] = rule(site, "drift", f"Drift of {site.title}", pattern, targets)
+    resources["DeadLettersPolicy"] = _letters_policy(site, "DriftRule")
+    return resources
+
+
+def _events_role(site: Site, engine: Engine) -> Resource:
+    machines = [name for name in ("promote", "retrain") if name in engine.machines]
+    arns = [site.arn("states", f"stateMachine:{site.title}-{name}") for name in machines]
+    return role(site, "events", ["events.amazonaws.com"], [allow(["states:StartExecution"], arns)])
+
+
+def _letters_policy(site: Site, *rules: str) -> Resource:
+    """Lets the rules, and nothing else of EventBridge, leave what they could not deliver."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": attribute(LETTERS),
+        "Condition": {"ArnEquals": {"aws:SourceArn": [attribute(name) for name in rules]}},
+    }
+    properties = {"Queues": [reference(LETTERS)], "PolicyDocument": policies.document([statement])}
+    return {"Type": "AWS::SQS::QueuePolicy", "Properties": properties}
+
+
+def _retraining(site: Site, engine: Engine) -> Resources:
+    """The machine `retrain`; for a SageMaker pipeline, which waits for its answer, also what brings it the question."""
+    state = allow(["ssm:GetParameter", "ssm:PutParameter"], [site.arn("ssm", f"parameter{site.drift_state}")])
+    statements = [state, _starting(site, engine, "training"), policies.state_machine_logs()]
+    resources: Resources = {}
+    if engine.pipelines:
+        answers = ["sagemaker:SendPipelineExecutionStepFailure", "sagemaker:SendPipelineExecutionStepSuccess"]
+        statements += [allow(answers, "*"), policies.pointer(site, moves=False)]
+        resources = _pipe(site)
+    return {
+        **resources,
+        "RetrainLogs": log_group(f"/aws/vendedlogs/states/{site.title}-retrain"),
+        "RetrainRole": role(site, "retrain", ["states.amazonaws.com"], statements),
+        "RetrainMachine": state_machine(site, "retrain", engine.machines["retrain"], "RetrainLogs", "RetrainRole"),
+    }
+
+
+def _pipe(site: Site) -> Resources:
+    """A SageMaker pipeline's callback step → queue → event `Drift`, with the token that it waits for."""
+    bus = site.arn("events", "event-bus/default")
+    letters = {"deadLetterTargetArn": attribute(LETTERS), "maxReceiveCount": 5}
+    # The arguments of the step are the event's detail; the token goes with them.
+    keys = ("useCase", "environment", "run", "period", "verdict", "release")
+    detail = ",".join(f'"{key}":<$.body.arguments.{key}>' for key in keys)
+    statements = [
+        allow(["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], [attribute("DriftQueue")]),
+        allow(["events:PutEvents"], [bus]),
+    ]
+    pipe = {
+        "Type": "AWS::Pipes::Pipe",
+        "Properties": {
+            "Name": f"{site.title}-drift",
+            "Description": f"Drift that a pipeline of {site.title} tells, as an event",
+            "RoleArn": attribute("PipeRole"),
+            "Source": attribute("DriftQueue"),
+            "SourceParameters": {"SqsQueueParameters": {"BatchSize": 1}},
+            "Target": bus,
+            "TargetParameters": {
+                "EventBridgeEventBusParameters": {"Source": "quartet", "DetailType": "Drift"},
+                "InputTemplate": f'{{{detail},"token":<$.body.token>}}',
+            },
+        },
+    }
+    return {
+        "DriftQueue": queue(site.drift_queue, RedrivePolicy=letters, VisibilityTimeout=60),
+        "PipeRole": role(site, "pipe", ["pipes.amazonaws.com"], statements),
+        "DriftPipe": pipe,
+    }
+
+
+def _approval(site: Site, engine: Engine) -> Resources:
+    """A model package that is approved, in the registry or by the pipeline → the pointer moves to its release."""
+    if "promote" not in engine.machines:
+        return {}
+    package = site.arn("sagemaker", f"model-package/{site.title}/*")
+    statements = [
+        allow(["sagemaker:DescribeModelPackage"], [package]),
+        policies.pointer(site, moves=True),
+        policies.state_machine_logs(),
+    ]
+    pattern = {
+        "source": ["aws.sagemaker"],
+        "detail-type": ["SageMaker Model Package State Change"],
+        "detail": {"ModelPackageGroupName": [site.title], "ModelApprovalStatus": ["Approved"]},
+    }
+    to = target("promote", reference("PromoteMachine"), "EventsRole", LETTERS)
+    return {
+        "PromoteLogs": log_group(f"/aws/vendedlogs/states/{site.title}-promote"),
+        "PromoteRole": role(site, "promote", ["states.amazonaws.com"], statements),
+        "PromoteMachine": state_machine(site, "promote", engine.machines["promote"], "PromoteLogs", "PromoteRole"),
+        "ApprovalRule": rule(site, "approval", f"A model of {site.title} is approved", pattern, [to]),
+        "EventsRole": _events_role(site, engine),
+        LETTERS: dead_letters(f"{site.title}-dead-letters"),
+        "DeadLettersPolicy": _letters_policy(
+            site, "ApprovalRule", *(["DriftRule"] if "retrain" in engine.machines else [])
+        ),
+    }
+
+
+# --- Schedules
+
+
+def _schedules(site: Site, manifest: Manifest, engine: Engine) -> Resources:
+    """The manifest's schedules."""
+    wanted = {"training": manifest.schedule.training, "inference": manifest.schedule.inference}
+    chosen = {name: expression for name, expression in wanted.items() if expression and _startable(engine, name)}
+    if not chosen:
+        return {}
+    resources: Resources = {}
+    statements: list[Statement] = []
+    for name, expression in chosen.items():
+        started = "start" if name == "inference" and engine.pipelines else name
+        if started == "start":
+            resources |= _start(site, engine)
+        to = _scheduled(site, engine, started)
+        statements.append(_starting(site, engine, started))
+        title = f"{name.capitalize()}Schedule"
+        resources[title] = schedule(site, name, expression, manifest.schedule.timezone, to)
+    resources["SchedulerRole"] = role(site, "schedules", ["scheduler.amazonaws.com"], statements)
+    return resources
+
+
+def _startable(engine: Engine, name: str) -> bool:
+    return name in engine.machines or name in engine.pipelines
+
+
+def _scheduled(site: Site, engine: Engine, name: str) -> Resource:
+    """What a schedule starts."""
+    if name in engine.pipelines:
+        parameters = {"PipelineParameterList": [{"Name": "StartedBy", "Value": "schedule"}]}
+        arn = site.arn("sagemaker", f"pipeline/{site.title}-{name}")
+        return {"Arn": arn, "RoleArn": attribute("SchedulerRole"), "SageMakerPipelineParameters": parameters}
+    return {"Arn": reference(_machine(name)), "RoleArn": attribute("SchedulerRole"), "Input": SCHEDULED}
+
+
+def _start(site: Site, engine: Engine) -> Resources:
+    """The machine that finds the release in use and starts the SageMaker inference pipeline with it."""
+    statements = [
+        _starting(site, engine, "inference"),
+        policies.pointer(site, moves=False),
+        *policies.reading(site, [f"{site.storage}/releases/"]),
+        policies.state_machine_logs(),
+    ]
+    return {
+        "StartLogs": log_group(f"/aws/vendedlogs/states/{site.title}-start"),
+        "StartRole": role(site, "start", ["states.amazonaws.com"], statements),
+        "StartMachine": state_machine(site, "start", engine.machines["start"], "StartLogs", "StartRole"),
+    }
+
+
+# --- What people look at
+
+
+def _record(site: Site, engine: Engine) -> Resources:
+    """What is deployed, in Parameter Store: the manifest's digest, and each component's image."""
+    said = {"manifest": engine.digest, "images": dict(sorted(engine.images.items()))}
+    properties = {
+        "Name": f"{site.parameters}/deployment",
+        "Type": "String",
+        "Value": json.dumps(said, sort_keys=True),
+        "Description": f"What of {site.title} is deployed",
+    }
+    return {"Deployment": {"Type": "AWS::SSM::Parameter", "Properties": properties}}
+
+
+ALARMS: Final[Mapping[str, str]] = {
+    "training_failed": "A run of the training pipeline has failed",
+    "inference_failed": "A run of the inference pipeline has failed",
+    "loop_failed": "Drift could not be answered, or an event was not delivered",
+}
+
+
+def _alarms(site: Site, manifest: Manifest, engine: Engine, resources: Resources) -> Resources:
+    """An alarm for each pipeline and for the loop, which tells whom the manifest names, if anybody."""
+    metrics: dict[str, tuple[str, Resource]] = {}
+    for name in ("training", "inference"):
+        if name in engine.pipelines:
+            metrics[f"{name.capitalize()}Failed"] = (f"{name}_failed", failed_pipelines(f"{site.title}-{name}"))
+        elif name in engine.machines:
+            metrics[f"{name.capitalize()}Failed"] = (f"{name}_failed", failures(reference(_machine(name))))
+    for name in ("retrain", "promote", "start"):
+        if _machine(name) in resources:
+            metrics[f"{name.capitalize()}Failed"] = ("loop_failed", failures(reference(_machine(name))))
+    if LETTERS in resources:
+        metrics["EventLost"] = ("loop_failed", letters_waiting(LETTERS))
+    found: Resources = {}
+    for title, (kind, metric) in metrics.items():
+        told = [manifest.alarms[kind]] if kind in manifest.alarms else []
+        found[f"{title}Alarm"] = alarm(f"{site.title} {title}", ALARMS[kind], metric, told)
+    return found
+
+
+def sagemaker_statements(site: Site) -> list[Statement]:
+    """What running a graph on SageMaker needs, for the role of a SageMaker pipeline."""
+    return policies.sagemaker_jobs(site)
+
+
+def state_machine_statements(site: Site) -> list[Statement]:
+    """What running a graph on SageMaker needs, for the role of a state machine that waits for its jobs."""
+    return [*policies.sagemaker_jobs(site), policies.watched(site, SAGEMAKER_RULES)]
+
+
+def batch_statements(site: Site) -> list[Statement]:
+    """What running a graph on AWS Batch needs, for the role of a state machine that waits for its jobs."""
+    definitions = [site.arn("batch", f"job-definition/{site.title}-*"), site.arn("batch", f"job-queue/{site.title}-*")]
+    return [
+        allow(["batch:SubmitJob"], definitions),
+        allow(["batch:DescribeJobs", "batch:TerminateJob"], "*"),
+        policies.watched(site, BATCH_RULES),
+    ]
+
+
+__all__ = [
+    "Engine",
+    "batch_statements",
+    "passing",
+    "sagemaker_statements",
+    "state_machine_statements",
+    "template",
+]

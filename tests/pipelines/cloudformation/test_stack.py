@@ -1,0 +1,119 @@
+"""The stack deployed: as far as moto plays CloudFormation, and what it leaves out is counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from pipelines.aws.calls import CloudError
+from pipelines.aws.places import Rendered
+from pipelines.cloudformation.stack import Stack
+from tests.aws.cloud import BUCKET, CREDENTIALS
+from tests.pipelines.cloudformation.conftest import Rendering
+
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")
+# moto warns of what it leaves out; `SKIPPED` names it.
+
+SKIPPED = {
+    "AWS::CloudWatch::Alarm", "AWS::Pipes::Pipe", "AWS::SageMaker::ModelPackageGroup", "AWS::SageMaker::Pipeline",
+    "AWS::Scheduler::Schedule", "AWS::SQS::QueuePolicy",
+}  # fmt: skip
+"""What moto's CloudFormation reads and does not make."""
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], Any]]:
+    """Clients of an empty account."""
+    import boto3
+
+    with mock_aws():
+        session = boto3.Session(**CREDENTIALS)
+        place = {"LocationConstraint": CREDENTIALS["region_name"]}
+        session.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
+        yield session.client
+
+
+def deployed(connect: Callable[[str], Any], rendered: Rendered, name: str = "flights") -> Stack:
+    stack = Stack(connect, name, poll=0)
+    change_set, _ = stack.planned(rendered, {})
+    stack.execute(change_set)
+    return stack
+
+
+def test_a_plan_names_every_resource_and_makes_none(
+    engine: str, rendered: Rendering, connect: Callable[[str], Any]
+) -> None:
+    found = rendered(engine)
+    _, changes = Stack(connect, "flights", poll=0).planned(found, {})
+
+    resources = json.loads(found.files["template.json"])["Resources"]
+    assert {change.resource for change in changes} == set(resources)
+    assert {change.action for change in changes} == {"Add"}
+    assert connect("iam").list_roles()["Roles"] == []
+
+
+def test_what_moto_supports_is_made_and_the_rest_is_known_by_name(
+    engine: str, rendered: Rendering, connect: Callable[[str], Any]
+) -> None:
+    found = rendered(engine)
+    deployed(connect, found)
+
+    wanted = json.loads(found.files["template.json"])["Resources"]
+    pages = connect("cloudformation").get_paginator("list_stack_resources").paginate(StackName="flights")
+    made = {item["LogicalResourceId"] for page in pages for item in page["StackResourceSummaries"]}
+    left = {resource["Type"] for name, resource in wanted.items() if name not in made}
+    assert left <= SKIPPED
+    roles = {role["RoleName"] for role in connect("iam").list_roles()["Roles"]}
+    assert roles == {item["Properties"]["RoleName"] for item in wanted.values() if item["Type"] == "AWS::IAM::Role"}
+    machines = {item["name"] for item in connect("stepfunctions").list_state_machines()["stateMachines"]}
+    assert "flights-retrain" in machines
+
+
+def test_a_second_deployment_of_the_same_changes_nothing_more_than_it_must(
+    rendered: Rendering, connect: Callable[[str], Any]
+) -> None:
+    first = rendered("step-functions")
+    stack = deployed(connect, first)
+    change_set, changes = stack.planned(rendered("step-functions", ("max_depth: 6", "max_depth: 5")), {})
+
+    touched = {change.resource for change in changes if change.action == "Modify"}
+    assert "TrainingMachine" in touched
+    assert "JobsRole" not in touched
+    stack.execute(change_set)
+    assert stack.status() == "UPDATE_COMPLETE"
+
+
+def test_a_stack_that_is_destroyed_is_gone_and_destroying_it_again_is_no_error(
+    rendered: Rendering, connect: Callable[[str], Any]
+) -> None:
+    stack = deployed(connect, rendered("step-functions"))
+
+    assert stack.destroy() is True
+    assert stack.status() in (None, "DELETE_COMPLETE")
+    assert stack.destroy() is False
+
+
+def test_a_stack_that_nothing_can_update_is_named_with_its_state(
+    rendered: Rendering, connect: Callable[[str], Any]
+) -> None:
+    class Broken(Stack):
+        def status(self) -> str | None:
+            return "ROLLBACK_COMPLETE"
+
+    with pytest.raises(CloudError, match="ROLLBACK_COMPLETE, which nothing can update"):
+        Broken(connect, "flights").planned(rendered("step-functions"), {})
+
+
+def test_what_aws_refuses_is_one_sentence(rendered: Rendering) -> None:
+    import boto3
+    from botocore.stub import Stubber
+
+    client = boto3.Session(**CREDENTIALS).client("cloudformation")
+    with Stubber(client) as stubber:
+        stubber.add_client_error("describe_stacks", "AccessDenied", "alice may not")
+        with pytest.raises(CloudError, match=r"^stack flights: AWS answers AccessDenied: alice may not$"):
+            Stack(lambda _: client, "flights").planned(rendered("step-functions"), {})

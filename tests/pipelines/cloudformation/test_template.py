@@ -1,0 +1,275 @@
+"""The stack's template: what CloudFormation takes, and what each role may do."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.spec import specs
+from pipelines.aws.places import Rendered
+from pipelines.cloudformation import render
+from pipelines.manifest import UseCase
+from shared.errors import SettingsError
+from tests.aws.data import STORAGE
+from tests.pipelines.cloudformation.conftest import TOPIC, Rendering
+
+ROOT = Path(__file__).parents[3]
+READS = re.compile(r"[a-z0-9]+:(Batch(Get|Check)|Describe|Get|List)")
+WITHOUT_RESOURCE = {
+    "batch:DescribeJobs", "batch:TerminateJob", "cloudwatch:PutMetricData", "ecr:GetAuthorizationToken",
+    "sagemaker:SendPipelineExecutionStepFailure", "sagemaker:SendPipelineExecutionStepSuccess",
+    "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery",
+}  # fmt: skip
+"""Actions for which the service authorization reference has no resource type, or none that is known beforehand."""
+
+
+def template_of(rendered: Rendered) -> dict[str, Any]:
+    """The template as CloudFormation reads it."""
+    return dict(json.loads(rendered.files["template.json"]))
+
+
+def of_type(template: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The properties of the resources of a type, by name."""
+    return {
+        name: resource["Properties"] for name, resource in template["Resources"].items() if resource["Type"] == kind
+    }
+
+
+def statements(template: Mapping[str, Any], role: str) -> Iterator[dict[str, Any]]:
+    """What a role may do."""
+    for policy in template["Resources"][role]["Properties"]["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def linted(*paths: Path) -> subprocess.CompletedProcess[str]:
+    """cfn-lint's opinion, warnings included."""
+    command = [str(Path(sys.executable).with_name("cfn-lint")), *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_cfn_lint_finds_nothing_not_even_a_warning(engine: str, rendered: Rendering, tmp_path: Path) -> None:
+    for environment in (None, "prod"):
+        path = tmp_path / f"{environment}.json"
+        path.write_bytes(rendered(engine, environment=environment).files["template.json"])
+
+    done = linted(tmp_path / "None.json", tmp_path / "prod.json")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_cfn_lint_finds_nothing_in_the_account_s_template() -> None:
+    done = linted(ROOT / "infrastructure/account.yaml")
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_same_manifest_gives_the_same_bytes(engine: str, rendered: Rendering) -> None:
+    assert rendered(engine) == rendered(engine)
+
+
+def test_a_template_can_be_sent_with_the_request(engine: str, rendered: Rendering) -> None:
+    assert len(rendered(engine).files["template.json"]) <= 51_200
+
+
+def test_every_definition_that_the_stack_names_is_uploaded_before_it(engine: str, rendered: Rendering) -> None:
+    found = rendered(engine)
+    template = template_of(found)
+    machines = [item["DefinitionS3Location"] for item in of_type(template, "AWS::StepFunctions::StateMachine").values()]
+    pipelines = [
+        item["PipelineDefinition"]["PipelineDefinitionS3Location"]
+        for item in of_type(template, "AWS::SageMaker::Pipeline").values()
+    ]
+    uris = [f"s3://{item['Bucket']}/{item['Key']}" for item in (*machines, *pipelines)]
+
+    assert len(uris) >= 3
+    for uri in uris:
+        assert json.loads(found.uploads[uri])
+
+
+def test_a_change_of_a_setting_changes_the_definition_s_name_so_that_the_stack_changes(
+    engine: str, rendered: Rendering
+) -> None:
+    before = template_of(rendered(engine))
+    after = template_of(rendered(engine, ("max_depth: 6", "max_depth: 5")))
+
+    assert before["Resources"]["Deployment"] != after["Resources"]["Deployment"]
+    name = "TrainingPipeline" if engine == "sagemaker-pipelines" else "TrainingMachine"
+    assert before["Resources"][name] != after["Resources"][name]
+
+
+# --- Least privilege
+
+
+def test_no_role_may_do_everything(engine: str, rendered: Rendering) -> None:
+    template = template_of(rendered(engine))
+
+    for role in of_type(template, "AWS::IAM::Role"):
+        for statement in statements(template, role):
+            assert not [action for action in statement["Action"] if "*" in action], statement
+            if statement["Resource"] == "*":
+                assert set(statement["Action"]) <= WITHOUT_RESOURCE, (role, statement)
+
+
+def test_only_services_take_a_role_and_on_behalf_of_this_account(engine: str, rendered: Rendering) -> None:
+    for name, role in of_type(template_of(rendered(engine)), "AWS::IAM::Role").items():
+        for statement in role["AssumeRolePolicyDocument"]["Statement"]:
+            assert set(statement["Principal"]) == {"Service"}, name
+            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_the_jobs_write_below_the_storage_and_nowhere_else(engine: str, rendered: Rendering) -> None:
+    found = list(statements(template_of(rendered(engine)), "JobsRole"))
+    written = [
+        resource
+        for statement in found
+        if any(action.startswith("s3:") and not READS.match(action) for action in statement["Action"])
+        for resource in statement["Resource"]
+        if "PutObject" in str(statement["Action"])
+    ]
+
+    assert written == [f"arn:aws:s3:::{STORAGE.removeprefix('s3://')}/*"]
+
+
+def test_the_jobs_read_the_manifest_s_data_also_where_it_lies_elsewhere(engine: str, rendered: Rendering) -> None:
+    moved = ('uri: "{storage}/data/score/{period}.csv"', 'uri: "s3://raw-flights/new/{period}.csv"')
+    found = list(statements(template_of(rendered(engine, moved)), "JobsRole"))
+    read = [item for statement in found if "s3:GetObject" in statement["Action"] for item in statement["Resource"]]
+
+    assert "arn:aws:s3:::raw-flights/new/*" in read
+    assert "arn:aws:s3:::raw-flights/*" not in read
+
+
+def test_the_jobs_may_not_move_the_pointer(engine: str, rendered: Rendering) -> None:
+    actions = {
+        action for statement in statements(template_of(rendered(engine)), "JobsRole") for action in statement["Action"]
+    }
+
+    assert not [action for action in actions if action.startswith(("ssm:", "iam:", "sagemaker:", "states:"))]
+
+
+def test_whoever_passes_a_role_passes_the_jobs_role_to_sagemaker_alone(engine: str, rendered: Rendering) -> None:
+    template = template_of(rendered(engine))
+    passed = [
+        (statement["Resource"], statement["Condition"])
+        for role in of_type(template, "AWS::IAM::Role")
+        for statement in statements(template, role)
+        if "iam:PassRole" in statement["Action"]
+    ]
+
+    jobs = ["arn:aws:iam::123456789012:role/quartet-jobs"]
+    assert passed == [(jobs, {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}})]
+
+
+def test_the_jobs_role_has_the_name_that_the_definitions_carry(engine: str, rendered: Rendering) -> None:
+    role = template_of(rendered(engine))["Resources"]["JobsRole"]
+
+    assert (role["Properties"]["Path"], role["Properties"]["RoleName"]) == ("/", "quartet-jobs")
+    assert role["Condition"] == "MakesJobsRole"
+
+
+# --- The loop, schedules, alarms
+
+
+def test_drift_of_this_use_case_and_environment_starts_retrain_and_tells_people(
+    engine: str, rendered: Rendering
+) -> None:
+    template = template_of(rendered(engine, environment="prod"))
+    rule = of_type(template, "AWS::Events::Rule")["DriftRule"]
+
+    assert rule["EventPattern"] == {
+        "source": ["quartet"],
+        "detail-type": ["Drift"],
+        "detail": {"useCase": ["flights"], "environment": ["prod"]},
+    }
+    assert {target["Id"]: target["Arn"] for target in rule["Targets"]} == {
+        "retrain": {"Ref": "RetrainMachine"},
+        "notify": TOPIC,
+    }
+    assert all("DeadLetterConfig" in target for target in rule["Targets"])
+
+
+def test_a_dead_letter_queue_takes_letters_from_the_stack_s_rules_alone(engine: str, rendered: Rendering) -> None:
+    template = template_of(rendered(engine))
+    (statement,) = template["Resources"]["DeadLettersPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    rules = [{"Fn::GetAtt": [name, "Arn"]} for name in of_type(template, "AWS::Events::Rule")]
+
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert sorted(statement["Condition"]["ArnEquals"]["aws:SourceArn"], key=str) == sorted(rules, key=str)
+
+
+def test_a_sagemaker_pipeline_s_question_becomes_the_event_with_its_token(rendered: Rendering) -> None:
+    template = template_of(rendered("sagemaker-pipelines"))
+    (pipe,) = of_type(template, "AWS::Pipes::Pipe").values()
+    given = pipe["TargetParameters"]["InputTemplate"]
+    inference = next(text for uri, text in rendered("sagemaker-pipelines").uploads.items() if "inference.json" in uri)
+    callback = next(step for step in steps(json.loads(inference)) if step["Type"] == "Callback")
+
+    detail = json.loads(re.sub(r"<\$\.body\.([A-Za-z.]+)>", r'"\1"', given))
+    assert detail == {**{name: f"arguments.{name}" for name in callback["Arguments"]}, "token": "token"}
+    assert callback["SqsQueueUrl"].rpartition("/")[2] == template["Resources"]["DriftQueue"]["Properties"]["QueueName"]
+
+
+def steps(node: Any) -> Iterator[dict[str, Any]]:
+    """All steps of a pipeline's definition, those in branches too."""
+    if isinstance(node, dict):
+        if {"Name", "Type"} <= set(node):
+            yield node
+        for value in node.values():
+            yield from steps(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from steps(value)
+
+
+def test_schedules_start_the_pipelines_in_the_manifest_s_time_zone(engine: str, rendered: Rendering) -> None:
+    found = of_type(template_of(rendered(engine)), "AWS::Scheduler::Schedule")
+
+    assert {item["ScheduleExpression"] for item in found.values()} == {"cron(0 4 1 * ? *)", "rate(30 days)"}
+    assert {item["ScheduleExpressionTimezone"] for item in found.values()} == {"Europe/Zurich"}
+    started = "StartMachine" if engine == "sagemaker-pipelines" else "InferenceMachine"
+    assert found["InferenceSchedule"]["Target"]["Arn"] == {"Ref": started}
+
+
+def test_each_failure_rings_the_alarm_that_the_manifest_names(engine: str, rendered: Rendering) -> None:
+    alarms = of_type(template_of(rendered(engine)), "AWS::CloudWatch::Alarm")
+
+    wanted = {"TrainingFailedAlarm", "InferenceFailedAlarm", "RetrainFailedAlarm", "EventLostAlarm"}
+    assert wanted <= set(alarms)
+    assert all(alarm["AlarmActions"] == [TOPIC] for alarm in alarms.values())
+
+
+def test_logs_are_kept_for_as_long_as_the_stack_says(engine: str, rendered: Rendering) -> None:
+    groups = of_type(template_of(rendered(engine)), "AWS::Logs::LogGroup")
+
+    assert groups
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
+
+
+def test_the_pointer_to_the_release_in_use_is_no_resource(engine: str, rendered: Rendering) -> None:
+    parameters = of_type(template_of(rendered(engine)), "AWS::SSM::Parameter")
+
+    assert [item["Name"] for item in parameters.values()] == ["/flights/deployment"]
+
+
+# --- What cannot be rendered
+
+
+def test_an_image_by_tag_is_refused(engine: str, use_case: Callable[..., UseCase]) -> None:
+    changed = use_case(
+        engine, (", digest: 'sha256:" + "2" * 64 + "'", ""), ("quartet/algorithm}", "quartet/algorithm:1}")
+    )
+
+    with pytest.raises(SettingsError, match="by digest"):
+        render(changed, specs(), {})
+
+
+def test_an_engine_without_a_stack_is_named(use_case: Callable[..., UseCase]) -> None:
+    with pytest.raises(SettingsError, match="engine is 'local', and stacks are made around"):
+        render(use_case("local"), specs(), {})
