@@ -19,7 +19,7 @@ TORCH := $(VENV)/.installed-torch
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test images test-images lint format lock torch clean
+.PHONY: airflow asl clients development help demo test images test-images lint format lock schemas supply-chain torch clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,10 +48,26 @@ format: $(DEVELOPMENT) ## Rewrite the code in the house's format
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
+airflow: $(VENV)-airflow/.installed ## Set up Airflow, for the tests that run the pipelines in it
+
+asl: tests/asl/node_modules/.package-lock.json ## Set up the checker of state machines, which wants Node.js 18 or later
+
+schemas: $(RUNTIME) ## Write the schemas of the components' settings again, after a change of settings
+	@for name in processing algorithm monitoring explainability; do \
+	  $(BIN)/python -m components.$$name schema > pipelines/schemas/$$name.json || exit 1; done
+
+clients: $(VENV)-sagemaker-v2/.installed $(VENV)-sagemaker-v3/.installed ## Set up both SageMaker SDKs, for the tests in which they drive the images
+	@engine/compose
+
+development: $(DEVELOPMENT) ## Set up the development environment, and nothing else
+
+supply-chain: $(VENV)-supply-chain/.installed ## Look for faults in workflows, scripts, Dockerfiles and code, and for secrets
+	@.github/scripts/scan "$(VENV)-supply-chain/bin"
+
 torch: $(TORCH) ## Add PyTorch's CPU build, which only the algorithm's torch framework needs
 
 clean: ## Remove the virtual environment and the tools' caches; the runs stay, in .quartet
-	if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	for folder in "$(VENV)" "$(VENV)"-*; do if [ -e "$$folder/pyvenv.cfg" ]; then rm -rf "$$folder"; fi; done
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find components shared pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -84,6 +100,24 @@ $(TORCH): requirements/torch-cpu.txt components/algorithm/requirements/torch-cpu
 	       "or PIP_FIND_LINKS to a folder with the wheel." >&2; exit 1; }
 	@touch "$@"
 
+# npm writes this file last.
+tests/asl/node_modules/.package-lock.json: tests/asl/package-lock.json
+	@npm --prefix tests/asl ci --silent --ignore-scripts --no-audit --no-fund
+	@touch "$@"
+
+# Programs of others that tests run, whose packages cannot live beside ours: each in an environment of its own.
+$(VENV)-airflow/.installed: tests/airflow/requirements.txt
+$(VENV)-sagemaker-v2/.installed: tests/clients/v2.txt
+$(VENV)-sagemaker-v3/.installed: tests/clients/v3.txt
+$(VENV)-supply-chain/.installed: requirements/supply-chain.txt
+
+$(VENV)-%/.installed:
+	@echo "Setting up $(@D) from $<: about a minute, this once." >&2
+	@if [ -e "$@" ]; then rm -rf "$(@D)"; fi
+	@"$(PYTHON)" -m venv "$(@D)"
+	@"$(@D)/bin/python" -m pip --disable-pip-version-check install --quiet --quiet --require-hashes --only-binary :all: -r $<
+	@touch "$@"
+
 # --- The lock files ----------------------------------------------------------------------------------------------------
 
 # One resolution for all: demo.txt first, and every other lock is held to its versions.
@@ -97,5 +131,8 @@ lock: $(RUNTIME) ## Regenerate the lock files from the .in files
 	@$(LOCK) requirements/dev.in -c requirements/demo.txt -o requirements/dev.txt
 	@$(LOCK) requirements/flights.in --no-deps -o requirements/flights.txt
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
+	@$(LOCK) --only-binary :all: requirements/supply-chain.in -c requirements/demo.txt -o requirements/supply-chain.txt
 	@for set in $(COMPONENTS) $(addprefix algorithm/requirements/,torch-cpu xgboost-cuda torch-cuda); do \
 	  $(LOCK) requirements/shared.in "components/$$set.in" -c requirements/demo.txt -o "components/$$set.txt" || exit 1; done
+	@$(LOCK) tests/airflow/requirements.in -o tests/airflow/requirements.txt
+	@for sdk in v2 v3; do $(LOCK) --only-binary :all: "tests/clients/$$sdk.in" -o "tests/clients/$$sdk.txt" || exit 1; done

@@ -6,8 +6,10 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -26,6 +28,21 @@ def has_torch() -> bool:
 
 
 @cache
+def has_airflow() -> bool:
+    return Path(f"{sys.prefix}-airflow/bin/airflow").is_file()
+
+
+@cache
+def has_clients() -> bool:
+    return all(Path(f"{sys.prefix}-sagemaker-{sdk}/.installed").is_file() for sdk in ("v2", "v3"))
+
+
+@cache
+def has_scanners() -> bool:
+    return Path(f"{sys.prefix}-supply-chain/.installed").is_file()
+
+
+@cache
 def has_cuda() -> bool:
     return shutil.which("nvidia-smi") is not None and _answers("nvidia-smi", "--list-gpus")
 
@@ -41,9 +58,12 @@ def has_browser() -> bool:
 
 
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "airflow": (has_airflow, "Airflow is not installed: make airflow"),
     "browser": (has_browser, "chromium is not installed"),
+    "clients": (has_clients, "the clients' environments are not made: make clients"),
     "cuda": (has_cuda, "no NVIDIA device answers"),
     "docker": (has_docker, "no Docker engine answers"),
+    "scanners": (has_scanners, "the scanners are not installed: make supply-chain"),
     "torch": (has_torch, "torch is not installed: make torch"),
 }
 
