@@ -67,7 +67,7 @@ supply-chain: $(VENV)-supply-chain/.installed ## Look for faults in workflows, s
 torch: $(TORCH) ## Add PyTorch's CPU build, which only the algorithm's torch framework needs
 
 clean: ## Remove the virtual environment and the tools' caches; the runs stay, in .quartet
-	for folder in "$(VENV)" "$(VENV)"-*; do if [ -e "$$folder/pyvenv.cfg" ]; then rm -rf "$$folder"; fi; done
+	for folder in "$(VENV)" "$(VENV)"-airflow "$(VENV)"-sagemaker-v?; do if [ -e "$$folder/pyvenv.cfg" ]; then rm -rf "$$folder"; fi; done
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find components shared pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

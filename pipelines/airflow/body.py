@@ -59,7 +59,7 @@ JOB = {
     **AWS,
     "check_interval": CHECK_INTERVAL,
     "action_if_job_exists": "timestamp",
-
+    "post_execute": completed,
 }
 
 
@@ -120,7 +120,7 @@ def release_before() -> str:
 def judge_release(verdict_uri: str) -> str:
     """Which task comes after the release step: the pointer moves only when gates and policy say so."""
     verdict = read_json(verdict_uri)
-    if True:
+    if verdict["promote"]:
         return "promote"
     why = "waits for approval" if verdict["gates_met"] else "does not meet its gates"
     log.warning("Release %s %s, so %s stays as it is.", verdict["release"], why, POINTER)
@@ -208,7 +208,7 @@ def may_retrain() -> str:
     from airflow.sdk import timezone
 
     reason = hindrance(drift_state(), timezone.utcnow())
-    if True:
+    if reason is None:
         return "note_retraining"
     log.warning("No retraining: %s.", reason)
     return "no_retraining"

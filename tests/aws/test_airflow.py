@@ -330,8 +330,8 @@ def test_airflow_reads_the_files_without_a_warning_and_finds_requests_that_fit(
     assert found["errors"] == {}
     assert found["warnings"] == []
     assert {name: dag["schedule"] for name, dag in found["dags"].items()} == {
-        "flights-inference": "0 4 * * MON-FRI Europe/Berlin",
-        "flights-training": "7 days, 0:00:00 Europe/Berlin",
+        "quartet-flights-inference": "0 4 * * MON-FRI Europe/Berlin",
+        "quartet-flights-training": "7 days, 0:00:00 Europe/Berlin",
     }
     assert all(dag["tags"] == ["flights", "quartet"] and dag["runs"] == 1 for dag in found["dags"].values())
     assert not any(dag["catchup"] for dag in found["dags"].values())
