@@ -25,7 +25,7 @@ def asking(what: str) -> Iterator[None]:
     """Tell in one sentence what AWS refused.
 
     Args:
-        what: was asked for, such as `pipeline flights-training`.
+        what: was asked for, such as `pipeline quartet-flights-training`.
 
     Raises:
         CloudError: it refused, or did not answer.

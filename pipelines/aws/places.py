@@ -82,8 +82,11 @@ class Site:
 
     @property
     def title(self) -> str:
-        """What stacks, pipelines, queues and model groups are called: `flights` or `flights-prod`."""
-        return f"{self.name}-{self.environment}" if self.environment else self.name
+        """What stacks, pipelines, machines, queues and model groups are called: `quartet-flights`, `quartet-flights-prod`.
+
+        The prefix tells people whose they are, and lets a role be limited to them.
+        """
+        return f"quartet-{self.name}-{self.environment}" if self.environment else f"quartet-{self.name}"
 
     @property
     def parameters(self) -> str:

@@ -45,12 +45,12 @@ def _kind(job: Job) -> str:
 
 def log_group(site: Site) -> str:
     """The log group of all jobs."""
-    return f"/quartet/{site.title}/batch"
+    return f"/quartet{site.parameters}/batch"
 
 
 def execution_role(site: Site) -> str:
     """The role that pulls images and writes logs for the jobs; they themselves run under the manifest's."""
-    return f"arn:{site.partition}:iam::{site.account}:role/{site.title}-batch-execution"
+    return f"arn:{site.partition}:iam::{site.account}:role/quartet/{site.title}-batch-execution"
 
 
 def definition(

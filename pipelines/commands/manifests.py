@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.cloud import boundary_option, role_option
 from pipelines.commands.common import environment_option, judged, manifest_argument, spoken, storage_option
 from pipelines.storage import storage_of
 from shared.errors import SettingsError
@@ -76,8 +77,12 @@ def validate(manifest: Path, environment: str | None) -> None:
 @manifest_argument
 @environment_option
 @storage_option
+@role_option
+@boundary_option
 @spoken
-def plan(manifest: Path, environment: str | None, storage: Path | None) -> None:
+def plan(
+    manifest: Path, environment: str | None, storage: Path | None, role_arn: str | None, boundary_arn: str | None
+) -> None:
     r"""Tell what would be done, and what is chosen where the manifest is silent; in the cloud, what deploying changes.
 
     \b
@@ -98,6 +103,6 @@ def plan(manifest: Path, environment: str | None, storage: Path | None) -> None:
         return
     from pipelines.commands.cloud import in_the_cloud, tell_plan
 
-    tell_plan(in_the_cloud(manifest, environment))
+    tell_plan(in_the_cloud(manifest, environment), role_arn, boundary_arn)
     for line in left_out(use_case.manifest, "left out of the manifest, and chosen:"):
         click.echo(line)

@@ -52,7 +52,7 @@ class Ended:
 
 
 def pipeline_name(site: Site, pipeline: str) -> str:
-    """What a pipeline is called: `flights-training`, or `flights-prod-training` in an environment."""
+    """What a pipeline is called: `quartet-flights-training`, or `quartet-flights-prod-training` in an environment."""
     return f"{site.title}-{pipeline}"
 
 

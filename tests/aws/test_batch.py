@@ -366,7 +366,7 @@ def flown(request: pytest.FixtureRequest, flights: Flights, tmp_path_factory: py
     batch: Batch = request.getfixturevalue(request.param)
     containers: Containers | None = request.getfixturevalue("containers") if request.param == "images" else None
     there = deployed(batch, flights_use_case(tmp_path_factory.mktemp("manifest")))
-    url = events(batch, f"flights-drift-{request.param}")
+    url = events(batch, f"quartet-flights-drift-{request.param}")
     trained = there.run("training", new_run())
     calm = client.period_parameters(there.site, there.use_case.manifest.data, CALM)
     drifted = client.period_parameters(there.site, there.use_case.manifest.data, DRIFTED)

@@ -455,7 +455,7 @@ def test_labels_that_have_come_give_the_models_quality_and_others_none(flown: Fl
 
 
 def test_the_registry_shows_files_that_are_there(flown: Flown) -> None:
-    package = flown.engine.pipelines.packages["flights"][-1]
+    package = flown.engine.pipelines.packages["quartet-flights"][-1]
     uris = [
         section["S3Uri"]
         for part in ("ModelMetrics", "DriftCheckBaselines")

@@ -599,9 +599,9 @@ def flown(
             images = sagemaker.runner.images if isinstance(sagemaker.runner, Containers) else {}
             states = stack.enter_context(state_machines(cloud, sagemaker))
             Toy(cloud, sagemaker, states, use_case).deploy(render(use_case, specs(), {}))
-        trained = states.run("flights-training", {}, name)
+        trained = states.run("quartet-flights-training", {}, name)
         given = {month: {"Period": month, "Labels": flights.labels(month)} for month in (CALM, DRIFTED)}
-        scored = {month: states.run("flights-inference", given[month], f"{name}-{month}") for month in given}
+        scored = {month: states.run("quartet-flights-inference", given[month], f"{name}-{month}") for month in given}
         yield Flown(cloud, trained, scored, scored_locally(flights, images))
 
 

@@ -126,8 +126,8 @@ def test_environments_are_dags_of_their_own(tmp_path: Path) -> None:
     (name,) = rendered(tmp_path, change, environment="prod").files
     found = constants(source(tmp_path, change, environment="prod"))
 
-    assert name == "toy-prod.py"
-    assert found["TRAINING"] == "toy-prod-training"
+    assert name == "quartet-toy-prod.py"
+    assert found["TRAINING"] == "quartet-toy-prod-training"
     assert found["POINTER"] == "/toy/prod/releases/current"
     assert found["STORAGE"] == "s3://prod/toy"
 

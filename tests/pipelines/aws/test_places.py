@@ -48,10 +48,10 @@ def site() -> Site:
 
 def test_names_of_a_use_case_that_is_deployed_once(site: Site) -> None:
     assert site.storage == "s3://bucket/toy"
-    assert site.title == "toy"
+    assert site.title == "quartet-toy"
     assert site.pointer == "/toy/releases/current"
     assert site.drift_state == "/toy/drift/state"
-    assert site.queue_url(site.drift_queue) == "https://sqs.eu-west-1.amazonaws.com/123456789012/toy-drift"
+    assert site.queue_url(site.drift_queue) == "https://sqs.eu-west-1.amazonaws.com/123456789012/quartet-toy-drift"
     assert site.arn("ssm", "parameter/x") == "arn:aws:ssm:eu-west-1:123456789012:parameter/x"
 
 
@@ -59,7 +59,7 @@ def test_names_in_an_environment() -> None:
     environments = {"prod": {"region": "cn-north-1", "role": ROLE.replace("aws", "aws-cn"), "storage": "s3://prod"}}
     site = site_of(in_environment(manifest(environments=environments), "prod"), "prod")
 
-    assert (site.title, site.storage, site.region) == ("toy-prod", "s3://prod", "cn-north-1")
+    assert (site.title, site.storage, site.region) == ("quartet-toy-prod", "s3://prod", "cn-north-1")
     assert site.pointer == "/toy/prod/releases/current"
     assert site.queue_url("q") == "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q"
     assert site.arn("ssm", "x").startswith("arn:aws-cn:ssm:")

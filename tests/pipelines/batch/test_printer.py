@@ -87,7 +87,7 @@ def test_each_job_waits_for_those_whose_outputs_it_reads(rendered: Rendered) -> 
 def test_what_scores_goes_before_what_learns(rendered: Rendered) -> None:
     priorities = {item["jobQueueName"]: item["priority"] for item in pipeline(rendered, QUEUES)}
 
-    assert priorities["flights-inference"] > priorities["flights-training"]
+    assert priorities["quartet-flights-inference"] > priorities["quartet-flights-training"]
     for name in (TRAINING, INFERENCE):
         assert {job["request"]["jobQueue"] for job in pipeline(rendered, name)["jobs"]} <= set(priorities)
 
@@ -99,12 +99,14 @@ def test_gpus_and_spot_capacity_have_queues_and_environments_of_their_own(tmp_pa
     made = render(use_case, specs(), {}, platform="FARGATE")
     queues = {item["jobQueueName"]: item["computeEnvironmentOrder"] for item in pipeline(made, QUEUES)}
 
-    assert queues["flights-training-gpu-spot"] == [{"order": 1, "computeEnvironment": "flights-gpu-spot"}]
-    assert queues["flights-training-spot"] == [{"order": 1, "computeEnvironment": "flights-spot"}]
-    monitoring = definitions(made)["flights-training-monitoring"]
+    assert queues["quartet-flights-training-gpu-spot"] == [
+        {"order": 1, "computeEnvironment": "quartet-flights-gpu-spot"}
+    ]
+    assert queues["quartet-flights-training-spot"] == [{"order": 1, "computeEnvironment": "quartet-flights-spot"}]
+    monitoring = definitions(made)["quartet-flights-training-monitoring"]
     assert monitoring["platformCapabilities"] == ["EC2"]
     assert {"type": "GPU", "value": "1"} in monitoring["containerProperties"]["resourceRequirements"]
-    assert definitions(made)["flights-training-processing"]["platformCapabilities"] == ["FARGATE"]
+    assert definitions(made)["quartet-flights-training-processing"]["platformCapabilities"] == ["FARGATE"]
 
 
 def test_an_image_by_tag_is_refused(tmp_path: Path) -> None:
@@ -160,20 +162,20 @@ def test_a_description_with_its_values_is_what_the_carrier_takes(rendered: Rende
         values = {key.removeprefix("--"): "s3://b/value" for key in pairs}
         made = described(rendered.uploads[uri], uri, values | {"Run": "r-1"})
         assert "{Run}" not in json.dumps(made.request)
-        assert made.failure == f"{STORAGE}/{name.split('-')[1]}/r-1/{name.split('-')[2]}/failure"
+        assert made.failure == f"{STORAGE}/{name.split('-')[2]}/r-1/{name.split('-')[3]}/failure"
 
 
 def test_the_model_lies_where_the_training_job_puts_it(rendered: Rendered) -> None:
-    training = description(rendered, "flights-training-algorithm")["CreateTrainingJob"]
+    training = description(rendered, "quartet-flights-training-algorithm")["CreateTrainingJob"]
     made = f"{training['OutputDataConfig']['S3OutputPath']}/{training['TrainingJobName']}/output/model.tar.gz"
-    monitoring = description(rendered, "flights-training-monitoring")["CreateProcessingJob"]
+    monitoring = description(rendered, "quartet-flights-training-monitoring")["CreateProcessingJob"]
     inputs = {item["InputName"]: item["S3Input"]["S3Uri"] for item in monitoring["ProcessingInputs"]}
 
     assert inputs["model"] == made
 
 
 def test_the_release_goes_where_every_engine_puts_it(rendered: Rendered) -> None:
-    release = description(rendered, "flights-training-release")["CreateProcessingJob"]
+    release = description(rendered, "quartet-flights-training-release")["CreateProcessingJob"]
     (output,) = release["ProcessingOutputConfig"]["Outputs"]
 
     assert output["S3Output"]["S3Uri"] == f"{STORAGE}/releases/{{Run}}"
@@ -197,7 +199,7 @@ def test_a_step_on_several_machines_is_an_array_that_shares_out_its_objects(tmp_
     change = ("  processing:\n", "  processing:\n    serve: {count: 4}\n")
     made = render(flights_use_case(tmp_path, change), specs(), {})
     (job,) = [job for job in pipeline(made, INFERENCE)["jobs"] if job["step"] == "processing"]
-    inputs = description(made, "flights-inference-processing")["CreateProcessingJob"]["ProcessingInputs"]
+    inputs = description(made, "quartet-flights-inference-processing")["CreateProcessingJob"]["ProcessingInputs"]
     shared = {item["InputName"]: item["S3Input"]["S3DataDistributionType"] for item in inputs}
 
     assert job["request"]["arrayProperties"] == {"size": 4}
@@ -215,11 +217,11 @@ def test_a_step_that_cannot_use_several_machines_is_refused(tmp_path: Path) -> N
 def test_an_environment_has_names_and_roles_of_its_own(tmp_path: Path) -> None:
     more = "environments: {prod: {role: 'arn:aws:iam::210987654321:role/prod'}}\n"
     made = render(toy_use_case(tmp_path, ("drift: {then", f"{more}drift: {{then")), specs(), {}, "prod")
-    request = definitions(made)["toy-prod-training-processing"]["containerProperties"]
+    request = definitions(made)["quartet-toy-prod-training-processing"]["containerProperties"]
 
     assert request["jobRoleArn"] == "arn:aws:iam::210987654321:role/prod"
-    assert request["executionRoleArn"] == "arn:aws:iam::210987654321:role/toy-prod-batch-execution"
-    assert request["logConfiguration"]["options"]["awslogs-group"] == "/quartet/toy-prod/batch"
+    assert request["executionRoleArn"] == "arn:aws:iam::210987654321:role/quartet/quartet-toy-prod-batch-execution"
+    assert request["logConfiguration"]["options"]["awslogs-group"] == "/quartet/toy/prod/batch"
 
 
 def test_a_manifest_without_data_to_score_has_one_pipeline(tmp_path: Path) -> None:

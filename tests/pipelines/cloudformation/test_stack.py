@@ -70,7 +70,7 @@ def test_what_moto_supports_is_made_and_the_rest_is_known_by_name(
     roles = {role["RoleName"] for role in connect("iam").list_roles()["Roles"]}
     assert roles == {item["Properties"]["RoleName"] for item in wanted.values() if item["Type"] == "AWS::IAM::Role"}
     machines = {item["name"] for item in connect("stepfunctions").list_state_machines()["stateMachines"]}
-    assert "flights-retrain" in machines
+    assert "quartet-flights-retrain" in machines
 
 
 def test_a_second_deployment_of_the_same_changes_nothing_more_than_it_must(

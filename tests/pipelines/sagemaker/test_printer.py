@@ -261,10 +261,10 @@ def test_an_environment_has_names_and_sizes_of_its_own(tmp_path: Path) -> None:
     found = printed(toy_use_case(tmp_path, change), environment="prod")
     step = steps(found["training"])
 
-    assert step["register"]["Arguments"]["ModelPackageGroupName"] == "toy-prod"
+    assert step["register"]["Arguments"]["ModelPackageGroupName"] == "quartet-toy-prod"
     assert step["algorithm"]["Arguments"]["ResourceConfig"]["InstanceType"] == "ml.m5.4xlarge"
     assert filled(step["algorithm"]["Arguments"])["OutputDataConfig"]["S3OutputPath"].startswith("s3://prod/training/")
-    assert steps(found["inference"])["drift-event"]["SqsQueueUrl"].endswith("/toy-prod-drift")
+    assert steps(found["inference"])["drift-event"]["SqsQueueUrl"].endswith("/quartet-toy-prod-drift")
 
 
 def test_uploads_are_what_the_steps_read(tmp_path: Path) -> None:

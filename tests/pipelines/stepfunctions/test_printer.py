@@ -211,7 +211,7 @@ def test_an_environment_has_its_own_names_pointer_and_storage(tmp_path: Path) ->
     assert all_states(machines["training"])["Move the pointer"]["Arguments"]["Name"] == "/toy/prod/releases/current"
     assert all_states(machines["retrain"])["Read the state"]["Arguments"]["Name"] == "/toy/prod/drift/state"
     arn = all_states(machines["retrain"])["Start the training"]["Arguments"]["StateMachineArn"]
-    assert arn.endswith(":stateMachine:toy-prod-training")
+    assert arn.endswith(":stateMachine:quartet-toy-prod-training")
     assert "s3://quartet-test/toy" not in text
 
 
