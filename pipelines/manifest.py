@@ -285,6 +285,15 @@ class Drift(Part):
         return self
 
 
+class Batch(Part):
+    """Where jobs run on AWS Batch, for the engine `batch` and for `step-functions` with `platform: batch`."""
+
+    capacity: Literal["EC2", "FARGATE"] = "EC2"
+    subnets: tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]+$")], ...] = ()
+    security_groups: tuple[Annotated[str, Field(pattern=r"^sg-[0-9a-f]+$")], ...] = ()
+    max_vcpus: int = Field(default=64, ge=1)
+
+
 class Environment(Part):
     """What differs in one deployment (dev, prod)."""
 
@@ -303,6 +312,8 @@ class Manifest(Part):
     data: Data
     components: Components
     engine: Engine = "local"
+    platform: Literal["sagemaker", "batch"] = "sagemaker"
+    batch: Batch = Batch()
     region: str | None = None
     storage: str | None = None
     role: str | None = None
@@ -320,6 +331,12 @@ class Manifest(Part):
         window = self.drift.with_ if self.drift else None
         if window and window.periods and not self.data.train.periods:
             raise ValueError("drift.with.periods goes together with data.train.periods")
+        return self
+
+    @model_validator(mode="after")
+    def _platform_has_its_engine(self) -> Manifest:
+        if self.platform == "batch" and self.engine not in ("step-functions", "batch", "local"):
+            raise ValueError(f"platform: batch goes together with engine: step-functions, found {self.engine}")
         return self
 
 

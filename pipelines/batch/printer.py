@@ -81,7 +81,7 @@ def render(
     images: Mapping[str, str],
     environment: str | None = None,
     revision: str | None = None,
-    platform: Platform = "EC2",
+    platform: Platform | None = None,
 ) -> Rendered:
     """The pipelines of a use case on AWS Batch, and what has to lie in S3 for them.
 
@@ -91,13 +91,14 @@ def render(
         images: locked images by component, for those that the manifest does not name.
         environment: one of the manifest's.
         revision: the code's git revision, for the releases.
-        platform: where jobs run that want no GPU.
+        platform: where jobs run that want no GPU, if not where the manifest says.
 
     Raises:
         SettingsError: the manifest lacks what the cloud has to know, an image has no digest, or a step wants what AWS
             Batch does not have.
     """
     manifest = in_environment(use_case.manifest, environment)
+    platform = platform or manifest.batch.capacity
     site = site_of(manifest, environment)
     components = sorted({*manifest.pipelines.training.steps, *manifest.pipelines.inference.steps, "processing"})
     uris = image_uris(manifest, images, components)

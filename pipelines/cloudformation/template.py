@@ -94,7 +94,10 @@ def template(site: Site, manifest: Manifest, engine: Engine) -> dict[str, Any]:
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"Quartet: the use case {site.title}",
-        "Parameters": {**_parameters(), **engine.parameters},
+        "Parameters": {
+            **_parameters(scheduled=any(name.endswith("Schedule") for name in resources)),
+            **engine.parameters,
+        },
         "Conditions": {
             "Bounded": {"Fn::Not": [{"Fn::Equals": [reference("BoundaryArn"), ""]}]},
             "MakesJobsRole": {"Fn::Equals": [reference("MakeJobsRole"), "true"]},
@@ -108,8 +111,8 @@ def used(resources: Resources) -> Resources:
     return dict(sorted(resources.items()))
 
 
-def _parameters() -> dict[str, Any]:
-    return {
+def _parameters(*, scheduled: bool) -> dict[str, Any]:
+    parameters = {
         "BoundaryArn": {
             "Type": "String",
             "Default": "",
@@ -128,6 +131,8 @@ def _parameters() -> dict[str, Any]:
             "AllowedValues": ["true", "false"],
             "Description": "Whether the stack makes the role that the manifest names, or somebody else has made it.",
         },
+    }
+    switch = {
         "Schedules": {
             "Type": "String",
             "Default": "ENABLED",
@@ -135,6 +140,7 @@ def _parameters() -> dict[str, Any]:
             "Description": "Whether the manifest's schedules start anything.",
         },
     }
+    return parameters | (switch if scheduled else {})
 
 
 def _jobs_role(site: Site, manifest: Manifest, engine: Engine) -> Resources:

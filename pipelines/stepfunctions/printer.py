@@ -53,7 +53,7 @@ def render(
     images: Mapping[str, str],
     environment: str | None = None,
     revision: str | None = None,
-    platform: Platform = "sagemaker",
+    platform: Platform | None = None,
 ) -> Rendered:
     """The state machines of a use case, and what has to lie in S3 for them.
 
@@ -63,7 +63,8 @@ def render(
         images: locked images by component, for those that the manifest does not name.
         environment: one of the manifest's.
         revision: the code's git revision, for the releases.
-        platform: what runs the jobs. For `batch` the rendering also holds what `pipelines.batch` deploys.
+        platform: what runs the jobs, if not what the manifest says. For `batch` the rendering also holds what
+            `pipelines.batch` deploys.
 
     Raises:
         SettingsError: the manifest lacks what the cloud has to know, an image has no digest, or a request does not fit
@@ -73,6 +74,7 @@ def render(
     site = site_of(manifest, environment)
     components = sorted({*manifest.pipelines.training.steps, *manifest.pipelines.inference.steps, "processing"})
     uris = image_uris(manifest, images, components)
+    platform = platform or manifest.platform
     machines: dict[Machine, Request] = {}
     described = batch.render(use_case, specs, images, environment, revision) if platform == "batch" else Rendered({})
     uploads: dict[str, bytes] = {**described.uploads}

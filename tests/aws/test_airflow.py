@@ -161,16 +161,16 @@ def story(toy: Engine, tmp_path_factory: pytest.TempPathFactory) -> Story:
         states.append(json.loads(state) if state else None)
         events.append(queue.take())
 
-    trained = toy.airflow.test("toy-airflow-training")
+    trained = toy.airflow.test("quartet-toy-airflow-training")
     first = toy.cloud.parameter(site.pointer)
-    calm = toy.airflow.test("toy-airflow-inference", Period="p3")
+    calm = toy.airflow.test("quartet-toy-airflow-inference", Period="p3")
     look()
-    drifted = toy.airflow.test("toy-airflow-inference", Period="p4")
+    drifted = toy.airflow.test("quartet-toy-airflow-inference", Period="p4")
     look()
-    again = toy.airflow.test("toy-airflow-inference", Period="p4")
+    again = toy.airflow.test("quartet-toy-airflow-inference", Period="p4")
     look()
-    asked = [run for run in toy.airflow.runs("toy-airflow-training") if run["state"] == "queued"]
-    retrained = toy.airflow.test("toy-airflow-training", **asked[0]["conf"])
+    asked = [run for run in toy.airflow.runs("quartet-toy-airflow-training") if run["state"] == "queued"]
+    retrained = toy.airflow.test("quartet-toy-airflow-training", **asked[0]["conf"])
     return Story(toy, site, trained, first, calm, drifted, again, retrained, events, states, asked)
 
 
@@ -252,7 +252,7 @@ def test_a_release_says_which_drift_has_started_its_training_and_what_it_follows
 def test_a_failing_training_job_stops_the_run_with_its_reason(toy: Engine, tmp_path: Path) -> None:
     use_case = toy_use_case(tmp_path, ("name: toy\n", "name: toy-fails\n"), ("{auc: 0.7}", "{auc: 0.7, fail: 3}"))
     site = toy.deploy(use_case)
-    ended = toy.airflow.test("toy-fails-training")
+    ended = toy.airflow.test("quartet-toy-fails-training")
 
     assert ended.state == "failed"
     assert ended.ended("failed") == {"algorithm"}
@@ -264,8 +264,8 @@ def test_a_failing_training_job_stops_the_run_with_its_reason(toy: Engine, tmp_p
 def test_a_gate_that_is_not_met_leaves_the_pointer_alone(toy: Engine, tmp_path: Path) -> None:
     use_case = toy_use_case(tmp_path, ("name: toy\n", "name: toy-gated\n"), ("min: 0.6", "min: 0.9"), STEPS)
     site = toy.deploy(use_case)
-    ended = toy.airflow.test("toy-gated-training")
-    inference = toy.airflow.test("toy-gated-inference", Period="p3")
+    ended = toy.airflow.test("quartet-toy-gated-training")
+    inference = toy.airflow.test("quartet-toy-gated-inference", Period="p3")
 
     assert ended.state == "success", ended.said[-3000:]
     assert ended.ended("skipped") == {"promote"}
@@ -280,7 +280,7 @@ def test_a_job_that_was_stopped_has_not_ended_well(toy: Engine, toy_sagemaker: S
     toy.deploy(toy_use_case(tmp_path, ("name: toy\n", "name: toy-late\n"), late))
     with ThreadPoolExecutor() as pool:
         stopping = pool.submit(stop_job, toy_sagemaker, "toy-late-processing")
-        ended = toy.airflow.test("toy-late-training")
+        ended = toy.airflow.test("quartet-toy-late-training")
 
     assert stopping.result()
     assert ended.ended("failed") == {"processing"}
@@ -291,7 +291,7 @@ def test_tasks_may_be_deferred_while_their_jobs_run(toy: Engine, tmp_path: Path)
     site = toy.deploy(toy_use_case(tmp_path, ("name: toy\n", "name: toy-deferred\n"), STEPS))
     deferring = {**toy.airflow.cloud, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"}
     with replace(toy.airflow, cloud=deferring).warmed() as airflow:
-        ended = airflow.test("toy-deferred-training")
+        ended = airflow.test("quartet-toy-deferred-training")
 
     assert ended.state == "success", ended.said[-3000:]
     assert ended.said.count("Pausing task as DEFERRED") == 3
@@ -375,10 +375,11 @@ def flown(
     sagemaker = request.getfixturevalue(runner)
     engine = Engine.on(installation, cloud, sagemaker)
     site = engine.deploy(flights_use_case(tmp_path_factory.mktemp("manifest"), ("name: flights\n", f"name: {name}\n")))
-    trained = engine.airflow.test(f"{name}-training")
+    trained = engine.airflow.test(f"quartet-{name}-training")
     assert trained.state == "success", trained.said[-3000:]
     scored = {
-        month: engine.airflow.test(f"{name}-inference", Period=month, Labels=flights.labels(month)) for month in months
+        month: engine.airflow.test(f"quartet-{name}-inference", Period=month, Labels=flights.labels(month))
+        for month in months
     }
     images = sagemaker.runner.images if isinstance(sagemaker.runner, Containers) else {}
     return Flown(engine, site, trained, scored, scored_locally(flights, images))
@@ -399,7 +400,7 @@ def predictions(flown: Flown, run: DagRun) -> bytes:
 
 def test_only_the_month_that_has_drifted_asks_for_a_training(flown: Flown) -> None:
     retraining = {month for month, run in flown.scored.items() if "retrain" in run.ended("success")}
-    (asked,) = [run["conf"] for run in flown.engine.airflow.runs(f"{flown.site.name}-training") if run["conf"]]
+    (asked,) = [run["conf"] for run in flown.engine.airflow.runs(f"{flown.site.title}-training") if run["conf"]]
     listing = flown.engine.cloud.json(asked["TrainData"])
 
     assert retraining == {DRIFTED}

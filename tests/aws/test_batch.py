@@ -318,7 +318,7 @@ def test_a_pipeline_that_cannot_be_submitted_whole_is_cancelled(toy: Deployed) -
 
     def statuses() -> list[str]:
         listed = toy.batch.connect("batch").list_jobs(
-            jobQueue="toy-training", filters=[{"name": "JOB_NAME", "values": ["*"]}]
+            jobQueue="quartet-toy-training", filters=[{"name": "JOB_NAME", "values": ["*"]}]
         )
         return [item["status"] for item in listed["jobSummaryList"] if run in item["jobName"]]
 

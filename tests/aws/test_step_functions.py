@@ -291,7 +291,7 @@ def test_drift_is_told_and_starts_a_training_on_the_window_that_ends_with_the_pe
     assert toy.cloud.json(verdict)["detected"] is True
     assert judged.output["Answer"] == "started"
     (name,) = (name for name in toy.states.executions(machine_name(toy.site, "training")) if name != "r1")
-    trained = toy.states.ended(f"arn:aws:states:{REGION}:{toy.site.account}:execution:{toy.site.name}-training:{name}")
+    trained = toy.states.ended(f"arn:aws:states:{REGION}:{toy.site.account}:execution:{toy.site.title}-training:{name}")
     assert trained.output["Status"] == "current"
     release = toy.release(name)
     assert release["started_by"] == {"cause": "drift", "run": "s1"}

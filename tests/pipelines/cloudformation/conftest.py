@@ -22,7 +22,14 @@ environments: {{prod: {{defaults: {{tags: {{stage: prod}}}}}}}}
 drift:
   notify: {TOPIC}
 """
-ENGINES = ("sagemaker-pipelines", "step-functions")
+NETWORK = "batch: {subnets: [subnet-0a1b2c3d], security_groups: [sg-0a1b2c3d]"
+HEADS = {
+    "sagemaker-pipelines": "engine: sagemaker-pipelines",
+    "step-functions": "engine: step-functions",
+    "step-functions on Batch": f"engine: step-functions\nplatform: batch\n{NETWORK}}}",
+    "step-functions on Fargate": f"engine: step-functions\nplatform: batch\n{NETWORK}, capacity: FARGATE}}",
+}
+ENGINES = tuple(HEADS)
 
 
 @pytest.fixture(params=ENGINES)
@@ -38,7 +45,9 @@ def use_case(tmp_path: Path) -> Callable[..., UseCase]:
     """The use case for an engine, with pieces of the manifest's text replaced."""
 
     def made(engine: str, *changes: tuple[str, str]) -> UseCase:
-        return flights_use_case(tmp_path, ("\ndrift:\n", f"\nengine: {engine}\n{EVERYTHING}"), *changes)
+        return flights_use_case(
+            tmp_path, ("\ndrift:\n", f"\n{HEADS.get(engine, f'engine: {engine}')}\n{EVERYTHING}"), *changes
+        )
 
     return made
 

@@ -25,6 +25,12 @@ SKIPPED = {
 """What moto's CloudFormation reads and does not make."""
 
 
+@pytest.fixture(params=["sagemaker-pipelines", "step-functions"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Not on AWS Batch: moto wants a service role of every compute environment, which the service makes itself."""
+    return str(request.param)
+
+
 @pytest.fixture
 def connect() -> Iterator[Callable[[str], Any]]:
     """Clients of an empty account."""

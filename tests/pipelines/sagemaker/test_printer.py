@@ -52,8 +52,9 @@ def filled(node: Any) -> Any:
     if isinstance(node, Mapping):
         if set(node) == {"Get"}:
             path = node["Get"]
-            name = "abc123def456"  # pragma: allowlist secret
-            return name if path.endswith(("ExecutionId", "ModelName", "StartedBy")) else "s3://bucket/some/where"
+            return (
+                "abc123def456" if path.endswith(("ExecutionId", "ModelName", "StartedBy")) else "s3://bucket/some/where"
+            )
         if set(node) == {"Std:Join"}:
             return node["Std:Join"]["On"].join(filled(item) for item in node["Std:Join"]["Values"])
         return {key: filled(item) for key, item in node.items()}

@@ -1,0 +1,146 @@
+"""AWS Batch in a stack: compute environments, queues with priorities, job definitions, and the roles behind them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from pipelines.aws.places import Site
+from pipelines.batch.definitions import execution_role, log_group
+from pipelines.cloudformation import policies
+from pipelines.cloudformation.policies import allow
+from pipelines.cloudformation.resources import Resource, Resources, attribute, reference, role
+from pipelines.cloudformation.resources import log_group as kept_log_group
+from pipelines.manifest import Manifest
+from shared.errors import SettingsError, names
+
+FREE: Final = ("options", "parameters", "tags")
+"""Members of requests that are maps of people's own keys, which keep their case."""
+AGENT: Final = "service-role/AmazonEC2ContainerServiceforEC2Role"
+"""AWS's policy for instances on which containers run."""
+
+
+def resources(site: Site, manifest: Manifest, files: Mapping[str, Any], images: Iterable[str]) -> Resources:
+    """What the jobs of a use case need on AWS Batch.
+
+    Args:
+        site: where the use case lives.
+        manifest: as it is in the environment.
+        files: what `pipelines.batch.render` gave: queues, and a pipeline's definitions.
+        images: what the jobs run.
+
+    Raises:
+        SettingsError: the manifest does not say in which network the machines start.
+    """
+    _check_network(manifest)
+    queues = files["queues"]
+    environments = sorted(
+        {order["computeEnvironment"] for queue in queues for order in queue["computeEnvironmentOrder"]}
+    )
+    definitions = [item for name in ("training", "inference") for item in files.get(name, {}).get("definitions", ())]
+    kinds = {name: _kind(site, name) for name in environments}
+    on_machines = manifest.batch.capacity == "EC2" or any("gpu" in kind for kind in kinds.values())
+    return {
+        "BatchLogs": kept_log_group(log_group(site)),
+        "BatchExecutionRole": _execution_role(site, images),
+        **(_instances(site) if on_machines else {}),
+        **{_title(kind, "Machines"): _environment(manifest, name, kind) for name, kind in kinds.items()},
+        **{_title(_kind(site, queue["jobQueueName"]), "Queue"): _queue(site, queue) for queue in queues},
+        **{_title(_kind(site, item["jobDefinitionName"]), "Job"): _definition(item) for item in definitions},
+    }
+
+
+def _check_network(manifest: Manifest) -> None:
+    lacking = [name for name in ("subnets", "security_groups") if not getattr(manifest.batch, name)]
+    if lacking:
+        keys = names([f"batch.{name}" for name in lacking])
+        raise SettingsError(f"the manifest has no {keys}, where AWS Batch starts machines. Name them.")
+
+
+def _kind(site: Site, name: str) -> str:
+    """What follows the use case in a name: `cpu`, `training-gpu`."""
+    return name.removeprefix(f"{site.title}-")
+
+
+def _title(kind: str, what: str) -> str:
+    """A resource's name in the template: `TrainingGpuQueue`."""
+    return "".join(word.capitalize() for word in re.split(r"[^a-z0-9]+", kind)) + what
+
+
+def pascal(value: Any) -> Any:
+    """A request of an API whose members begin small, as CloudFormation writes it."""
+    if isinstance(value, Mapping):
+        return {key[:1].upper() + key[1:]: dict(item) if key in FREE else pascal(item) for key, item in value.items()}
+    return [pascal(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _execution_role(site: Site, images: Iterable[str]) -> Resource:
+    """The role that pulls the images and writes the logs."""
+    logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    statements = [*policies.pulling(site, images), allow(logs, [site.arn("logs", f"log-group:{log_group(site)}:*")])]
+    made = role(site, "batch-execution", ["ecs-tasks.amazonaws.com"], statements)
+    assert execution_role(site).endswith(f"/quartet/{made['Properties']['RoleName']}")
+    return made
+
+
+def _instances(site: Site) -> Resources:
+    """What the machines themselves may: join the cluster that AWS Batch keeps for them."""
+    made = role(site, "batch-instances", ["ec2.amazonaws.com"], [])
+    properties = {name: value for name, value in made["Properties"].items() if name != "Policies"}
+    properties["ManagedPolicyArns"] = [f"arn:{site.partition}:iam::aws:policy/{AGENT}"]
+    # EC2 takes roles for machines, not for an account's requests: it gives no source account to compare.
+    for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
+        statement.pop("Condition")
+    profile = {"Path": "/quartet/", "Roles": [reference("InstanceRole")]}
+    return {
+        "InstanceRole": {**made, "Properties": properties},
+        "InstanceProfile": {"Type": "AWS::IAM::InstanceProfile", "Properties": profile},
+    }
+
+
+def _environment(manifest: Manifest, name: str, kind: str) -> Resource:
+    """A compute environment: machines that come when jobs wait and go when none do."""
+    spot, gpu = "spot" in kind, "gpu" in kind
+    batch = manifest.batch
+    network = {"Subnets": list(batch.subnets), "SecurityGroupIds": list(batch.security_groups)}
+    computing: dict[str, Any] = {"MaxvCpus": batch.max_vcpus, **network}
+    if batch.capacity == "FARGATE" and not gpu:
+        computing["Type"] = "FARGATE_SPOT" if spot else "FARGATE"
+    else:
+        computing |= {
+            "Type": "SPOT" if spot else "EC2",
+            "MinvCpus": 0,
+            "AllocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED" if spot else "BEST_FIT_PROGRESSIVE",
+            "InstanceTypes": _families(manifest) if gpu else ["optimal"],
+            "InstanceRole": attribute("InstanceProfile"),
+        }
+    properties = {"ComputeEnvironmentName": name, "Type": "MANAGED", "State": "ENABLED", "ComputeResources": computing}
+    return {"Type": "AWS::Batch::ComputeEnvironment", "Properties": properties}
+
+
+def _families(manifest: Manifest) -> list[str]:
+    """The families of the instances with GPUs that the manifest names, such as g5."""
+    parts = [getattr(manifest.components, name) for name in type(manifest.components).model_fields]
+    every = [manifest.defaults, *(mode for part in parts for mode in (part.train, part.serve))]
+    found = {part.instance.split(".")[1] for part in every if part.instance}
+    return sorted(family for family in found if family[0] in "gp")
+
+
+def _queue(site: Site, request: Mapping[str, Any]) -> Resource:
+    """A queue, with the compute environments of the stack."""
+    orders = [
+        {
+            "Order": order["order"],
+            "ComputeEnvironment": attribute(
+                _title(_kind(site, order["computeEnvironment"]), "Machines"), "ComputeEnvironmentArn"
+            ),
+        }
+        for order in request["computeEnvironmentOrder"]
+    ]
+    return {"Type": "AWS::Batch::JobQueue", "Properties": {**pascal(request), "ComputeEnvironmentOrder": orders}}
+
+
+def _definition(request: Mapping[str, Any]) -> Resource:
+    """A job definition. What the definition before it was stays active, so that a run in progress ends as it began."""
+    return {"Type": "AWS::Batch::JobDefinition", "Properties": pascal(request)}
