@@ -9,9 +9,11 @@ from __future__ import annotations
 import click
 
 from pipelines.commands import cloud, local, manifests, releases, shell
+from pipelines.commands.common import laid_out
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@laid_out
 def main() -> None:
     r"""One manifest, two pipelines: train and release, then score with the release.
 

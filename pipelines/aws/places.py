@@ -82,7 +82,7 @@ class Site:
 
     @property
     def title(self) -> str:
-        """What stacks, pipelines, machines, queues and model groups are called: `quartet-flights`, `quartet-flights-prod`.
+        """What stacks, pipelines, machines, queues and model groups are called, such as `quartet-flights-prod`.
 
         The prefix tells people whose they are, and lets a role be limited to them.
         """

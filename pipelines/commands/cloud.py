@@ -187,8 +187,12 @@ def deploy(
             click.confirm("Carry this out?", abort=True)
         stack.execute(change_set)
         click.echo(f"stack {stack.name} is deployed.")
-    if start and Releases(deployed.connect, deployed.site).pointer() is None:
-        click.echo(f"nothing is released yet, so the training starts: {begin(deployed, 'training', {}, None)}")
+    if not start or Releases(deployed.connect, deployed.site).pointer() is not None:
+        return
+    if deployed.engine == "batch":
+        click.echo("nothing is released yet: `start --wait` trains, and moves the pointer when the gates are met.")
+        return
+    click.echo(f"nothing is released yet, so the training starts: {begin(deployed, 'training', {}, None)}")
 
 
 @click.command()
@@ -243,9 +247,11 @@ def start(
     parameters = {**scoring(deployed, period), **dict(map(_parameter, given))} if pipeline == "inference" else {}
     parameters = parameters if pipeline == "inference" else dict(map(_parameter, given))
     execution = begin(deployed, pipeline, parameters, run_id)
-    click.echo(execution)
+    click.echo(named(execution))
     if wait:
         click.echo(awaited(deployed, execution))
+    elif deployed.engine == "batch":
+        click.echo("nobody waits for it: promote its release, or look at its drift.json, by hand.", err=True)
 
 
 def _parameter(text: str) -> tuple[str, str]:
@@ -273,7 +279,7 @@ def scoring(deployed: Deployed, period: str | None) -> dict[str, str]:
 
 def begin(deployed: Deployed, pipeline: str, parameters: Mapping[str, str], run: str | None) -> Any:
     """Start a pipeline on the use case's engine; what `awaited` takes."""
-    named = run or time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    run_id = run or time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     match deployed.engine:
         case "sagemaker-pipelines":
             from pipelines.sagemaker import client as sagemaker
@@ -282,8 +288,18 @@ def begin(deployed: Deployed, pipeline: str, parameters: Mapping[str, str], run:
         case "step-functions":
             from pipelines.stepfunctions import client as machines
 
-            return machines.start(deployed.connect, deployed.site, pipeline, parameters, named)
+            return machines.start(deployed.connect, deployed.site, pipeline, parameters, run_id)
+        case "batch":
+            from pipelines.batch import client as jobs
+
+            found = deployed.rendered("batch")
+            return jobs.start(deployed.connect, deployed.site, found, pipeline, run_id, parameters)
     raise SettingsError(f"engine {deployed.engine!r} is started by its own means: see pipelines/README.md.")
+
+
+def named(execution: Any) -> str:
+    """What people call a run: its ARN, or the run's id."""
+    return execution if isinstance(execution, str) else str(execution.run)
 
 
 def awaited(deployed: Deployed, execution: Any) -> str:
@@ -292,12 +308,21 @@ def awaited(deployed: Deployed, execution: Any) -> str:
         case "sagemaker-pipelines":
             from pipelines.sagemaker import client as sagemaker
 
-            def tell(step: sagemaker.Step) -> None:
-                click.echo(f"{step.name:<28} {step.status.lower()}")
+            ended = sagemaker.wait(deployed.connect, execution, tell=lambda step: _tell_step(step.name, step.status))
+            return f"{ended.run} has succeeded."
+        case "batch":
+            from pipelines.batch import client as jobs
 
-            return f"{sagemaker.wait(deployed.connect, execution, tell=tell).run} has succeeded."
+            jobs.wait(deployed.connect, deployed.site, execution, tell=_tell_step)
+            outcome = jobs.finish(deployed.connect, deployed.site, execution)
+            what = "is current" if outcome.promoted else "has drifted" if outcome.drifted else "has succeeded"
+            return f"{execution.run} {what}."
         case _:
             from pipelines.stepfunctions import client as machines
 
             said = machines.wait(deployed.connect, execution)
             return ", ".join(f"{name}: {value}" for name, value in sorted(said.items()))
+
+
+def _tell_step(step: str, status: str) -> None:
+    click.echo(f"{step:<28} {status.lower()}")

@@ -23,8 +23,18 @@ Command = TypeVar("Command", bound=Callable[..., None])
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 
 
+def laid_out(command: Command) -> Command:
+    r"""The command with its examples on lines of their own: click's mark for that, `\b`, is a control character.
+
+    A docstring with that character in it would be hard to read in the source; with the two it is not.
+    """
+    command.__doc__ = (command.__doc__ or "").replace("\\b\n", "\b\n")
+    return command
+
+
 def spoken(command: Command) -> Command:
-    """The command with our errors as a sentence and an exit code."""
+    """The command with our errors as a sentence and an exit code, and its help laid out."""
+    laid_out(command)
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:

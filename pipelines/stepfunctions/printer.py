@@ -4,8 +4,8 @@
     inference.asl.json    the inference pipeline, when the manifest has data to score
     retrain.asl.json      what answers drift, when the manifest says `then: retrain`
 
-The machines are called after the use case: `quartet-flights-training`, or `quartet-flights-prod-training` in an environment. One finds
-the other by this name.
+The machines are called after the use case: `quartet-flights-training`, or `quartet-flights-prod-training` in an
+environment. One finds the other by this name.
 """
 
 from __future__ import annotations

@@ -37,7 +37,10 @@ def test_each_command_explains_itself_with_an_example(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--help"])
 
     assert result.exit_code == 0
-    assert f"python -m pipelines {command} " in result.output
+    lines = [line.strip() for line in result.output.splitlines()]
+    examples = lines.index("Examples:") if "Examples:" in lines else lines.index("Example:")
+    assert f"python -m pipelines {command} " in lines[examples + 1]
+    assert "\\b" not in result.output
 
 
 def test_a_run_prints_a_line_a_step_and_ends_with_its_report(quartet: Any, toy: Any) -> None:

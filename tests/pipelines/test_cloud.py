@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from moto import mock_aws
 
+from components.spec import specs
 from pipelines.cli import main
 from pipelines.cloudformation import stack
 from tests.aws.cloud import BUCKET, CREDENTIALS, REGION
@@ -116,6 +117,31 @@ def test_start_gives_the_machine_the_period_s_data(manifest: Path, aws: Callable
         "Period": "2013-05",
         "ScoreData": f"s3://{BUCKET}/flights/data/score/2013-05.csv",
     }
+
+
+def test_a_pipeline_on_batch_is_a_chain_of_jobs(tmp_path: Path, aws: Callable[[str], Any], monkeypatch: Any) -> None:
+    from pipelines.batch import client, render
+    from pipelines.manifest import read_manifest
+
+    flights_use_case(tmp_path, ("\ndrift:\n", "\nengine: batch\n\ndrift:\n"))
+    found = render(read_manifest(tmp_path / "use-case.yaml"), specs(), {})
+    assert client.deploy(aws, found)
+    submitted: list[str] = []
+    monkeypatch.setattr(client, "start", started(client.Submitted, submitted))
+    done = quartet("start", tmp_path / "use-case.yaml", "--run-id", "first")
+
+    assert (done.exit_code, submitted) == (0, ["training first"]), done.output
+    assert "nobody waits for it" in done.output
+
+
+def started(kind: Any, submitted: list[str]) -> Callable[..., Any]:
+    """In place of AWS Batch, for which moto needs a Docker engine: tests/aws/test_batch.py has the real chain."""
+
+    def start(_connect: Any, _site: Any, _rendered: Any, pipeline: str, run: str, _parameters: Any) -> Any:
+        submitted.append(f"{pipeline} {run}")
+        return kind(pipeline, run, {}, {})
+
+    return start
 
 
 def test_a_run_s_name_is_used_once(manifest: Path, aws: Callable[[str], Any]) -> None:
