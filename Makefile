@@ -19,10 +19,10 @@ TORCH := $(VENV)/.installed-torch
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: airflow asl clients development help demo test images test-images lint format lock schemas supply-chain torch clean
+.PHONY: airflow asl clients development help demo mlflow test images test-images lint format lock schemas supply-chain torch clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(RUNTIME) ## Run the example: train on flights, score the later months, write the report
 	@$(BIN)/python -m pipelines run pipelines/flights/use-case.yaml --pipeline both
@@ -61,13 +61,15 @@ clients: $(VENV)-sagemaker-v2/.installed $(VENV)-sagemaker-v3/.installed ## Set 
 
 development: $(DEVELOPMENT) ## Set up the development environment, and nothing else
 
+mlflow: $(VENV)-mlflow/.installed ## Set up an MLflow server, for the tests that track runs in it
+
 supply-chain: $(VENV)-supply-chain/.installed ## Look for faults in workflows, scripts, Dockerfiles and code, and for secrets
 	@.github/scripts/scan "$(VENV)-supply-chain/bin"
 
 torch: $(TORCH) ## Add PyTorch's CPU build, which only the algorithm's torch framework needs
 
 clean: ## Remove the virtual environment and the tools' caches; the runs stay, in .quartet
-	for folder in "$(VENV)" "$(VENV)"-airflow "$(VENV)"-sagemaker-v?; do if [ -e "$$folder/pyvenv.cfg" ]; then rm -rf "$$folder"; fi; done
+	for folder in "$(VENV)" "$(VENV)"-airflow "$(VENV)"-mlflow "$(VENV)"-sagemaker-v?; do if [ -e "$$folder/pyvenv.cfg" ]; then rm -rf "$$folder"; fi; done
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find components shared pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -107,6 +109,7 @@ tests/asl/node_modules/.package-lock.json: tests/asl/package-lock.json
 
 # Programs of others that tests run, whose packages cannot live beside ours: each in an environment of its own.
 $(VENV)-airflow/.installed: tests/airflow/requirements.txt
+$(VENV)-mlflow/.installed: tests/mlflow/requirements.txt
 $(VENV)-sagemaker-v2/.installed: tests/clients/v2.txt
 $(VENV)-sagemaker-v3/.installed: tests/clients/v3.txt
 $(VENV)-supply-chain/.installed: requirements/supply-chain.txt
@@ -135,4 +138,5 @@ lock: $(RUNTIME) ## Regenerate the lock files from the .in files
 	@for set in $(COMPONENTS) $(addprefix algorithm/requirements/,torch-cpu xgboost-cuda torch-cuda); do \
 	  $(LOCK) requirements/shared.in "components/$$set.in" -c requirements/demo.txt -o "components/$$set.txt" || exit 1; done
 	@$(LOCK) tests/airflow/requirements.in -o tests/airflow/requirements.txt
+	@$(LOCK) --only-binary :all: tests/mlflow/requirements.in -o tests/mlflow/requirements.txt
 	@for sdk in v2 v3; do $(LOCK) --only-binary :all: "tests/clients/$$sdk.in" -o "tests/clients/$$sdk.txt" || exit 1; done

@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from pipelines.aws.calls import asking
+from pipelines.aws.calls import CloudError, asking
 from pipelines.aws.releases import Connect
 
 
 def store(connect: Connect, uploads: Mapping[str, bytes]) -> list[str]:
     """Store what rendering made and is not there yet; the uris that were new. Names tell contents: none is replaced.
 
+    What is there is read and compared: whoever may write below the storage could have put something else under a name
+    that is easily foretold.
+
     Raises:
-        CloudError: S3 refuses.
+        CloudError: S3 refuses, or another content lies under one of the names.
     """
     s3 = connect("s3")
     new = []
     for uri, content in sorted(uploads.items()):
         bucket, key = urlsplit(uri).netloc, urlsplit(uri).path.removeprefix("/")
         with asking(f"store {uri}"):
-            if s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount"):
+            try:
+                found = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            except s3.exceptions.NoSuchKey:
+                s3.put_object(Bucket=bucket, Key=key, Body=content)
+                new.append(uri)
                 continue
-            s3.put_object(Bucket=bucket, Key=key, Body=content)
-        new.append(uri)
+        if found != content:
+            raise CloudError(
+                f"{uri} holds something else than its name says. Find out who put it there, and remove it."
+            )
     return new
