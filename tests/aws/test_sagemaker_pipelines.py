@@ -109,7 +109,7 @@ def trained(toy: Engine, tmp_path: Path) -> tuple[Site, Ended]:
 
 def test_training_ends_in_a_registered_model_that_names_its_release(toy: Engine, trained: tuple[Site, Ended]) -> None:
     site, ended = trained
-    package = toy.pipelines.packages["steps"][-1]
+    package = toy.pipelines.packages["quartet-steps"][-1]
     uri = f"{site.storage}/releases/{ended.run}/release.json"
     release = toy.cloud.json(uri)
 
@@ -218,7 +218,7 @@ def test_manual_approval_leaves_the_model_pending(toy: Engine, tmp_path: Path) -
     site = toy.deploy(toy_use_case(tmp_path, ("name: toy", "name: manual"), ("approve: automatic", "approve: manual")))
     toy.run(site, "training")
 
-    assert toy.pipelines.packages["manual"][-1]["ModelApprovalStatus"] == "PendingManualApproval"
+    assert toy.pipelines.packages["quartet-manual"][-1]["ModelApprovalStatus"] == "PendingManualApproval"
 
 
 def test_a_cached_step_is_not_run_again_and_the_release_is(toy: Engine, tmp_path: Path) -> None:
@@ -283,8 +283,8 @@ def test_deploying_twice_updates(toy: Engine, tmp_path: Path) -> None:
     second = client.upsert(toy.connect, site, changed)
 
     assert first == second
-    assert set(first) == {"twice-training", "twice-inference"}
-    kept = toy.sagemaker.client().describe_pipeline(PipelineName="twice-training")["PipelineDefinition"]
+    assert set(first) == {"quartet-twice-training", "quartet-twice-inference"}
+    kept = toy.sagemaker.client().describe_pipeline(PipelineName="quartet-twice-training")["PipelineDefinition"]
     assert kept.encode() == changed.files["training.json"]
 
 
@@ -349,7 +349,7 @@ def test_a_pointer_to_something_else_is_refused(toy: Engine, tmp_path: Path, con
 def test_a_pipeline_that_was_never_deployed_is_missed(toy: Engine, tmp_path: Path) -> None:
     site = site_of(toy_use_case(tmp_path, ("name: toy", "name: nowhere")).manifest)
 
-    with pytest.raises(SettingsError, match="pipeline 'nowhere-training' does not exist in eu-west-1"):
+    with pytest.raises(SettingsError, match="pipeline 'quartet-nowhere-training' does not exist in eu-west-1"):
         client.start(toy.connect, site, "training")
 
 
@@ -357,7 +357,7 @@ def test_what_aws_refuses_is_one_sentence(toy: Engine, tmp_path: Path) -> None:
     use_case = toy_use_case(tmp_path, ("name: toy", "name: roleless"))
     site = site_of(use_case.manifest)
 
-    with pytest.raises(CloudError, match=r"pipeline roleless-training: AWS answers ValidationException: .*RoleArn"):
+    with pytest.raises(CloudError, match=r"pipeline quartet-roleless-training: AWS answers ValidationException: .*RoleArn"):
         client.upsert(toy.connect, site, render(use_case, specs(), {}), role="not-an-arn-of-any-kind-at-all")
 
 
@@ -372,7 +372,7 @@ def test_environments_are_pipelines_of_their_own(toy: Engine, tmp_path: Path) ->
 
     assert site.pointer == "/many/prod/releases/current"
     assert toy.cloud.list(f"s3://quartet-test/prod/releases/{ended.run}/release.json")
-    assert toy.pipelines.packages["many-prod"][-1]["ModelApprovalStatus"] == "Approved"
+    assert toy.pipelines.packages["quartet-many-prod"][-1]["ModelApprovalStatus"] == "Approved"
 
 
 # --- With the real programs, and in the real images, on the flights

@@ -615,14 +615,14 @@ def on_batch(stack: ExitStack, cloud: Cloud, use_case: UseCase) -> StateMachines
     batch_client.make_queues(batch.connect, rendered)
     batch_client.deploy(batch.connect, rendered)
     for machine, definition in definitions(rendered).items():
-        states.create(f"{use_case.manifest.name}-{machine}", definition)
+        states.create(machine_name(site_of(use_case.manifest), machine), definition)
     return states
 
 
 def test_a_job_on_batch_that_fails_tells_its_own_reason(cloud: Cloud, flights: Flights, tmp_path: Path) -> None:
     use_case = flights_use_case(tmp_path, ("name: flights", "name: broken"), ("drop: [arr_delay]", "drop: [arr_dela]"))
     with ExitStack() as stack:
-        ended = on_batch(stack, cloud, use_case).run("broken-training", {}, "batch-broken")
+        ended = on_batch(stack, cloud, use_case).run("quartet-broken-training", {}, "batch-broken")
 
     assert (ended.status, ended.error) == ("FAILED", "ProcessingFailed")
     assert ended.cause.startswith("step processing failed: ")
