@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pipelines.manifest import Component, Manifest, Resources, Serve, Train
+from shared.errors import names
 
 Mode = Literal["train", "serve"]
 
@@ -135,6 +136,25 @@ def checks(manifest: Manifest) -> Choice:
     if gates:
         return Choice(", ".join(gate.metric for gate in gates), "the manifest says so")
     return Choice("digests and parents of all parts", "there are no gates: any model that trains is released")
+
+
+TUNING: Final = ("sagemaker-pipelines", "step-functions", "airflow")
+"""Engines that have SageMaker's tuning jobs."""
+
+
+def untuned(manifest: Manifest, engine: str | None = None) -> str | None:
+    """Why the manifest's tuning is without effect; None where there is none, or where the engine does it.
+
+    Args:
+        manifest: the use case.
+        engine: what runs it, if not the manifest's own.
+    """
+    engine = engine or manifest.engine
+    on_batch = engine == "step-functions" and manifest.platform == "batch"
+    if manifest.components.algorithm.train.tuning is None or (engine in TUNING and not on_batch):
+        return None
+    where = f"engine {engine} on platform batch" if on_batch else f"engine {engine}"
+    return f"{where} tunes nothing: it trains once, with the settings as they stand; {names(TUNING)} tune on SageMaker."
 
 
 def left_out(manifest: Manifest) -> Iterator[Named]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from pipelines.commands import cloud, local, manifests, releases, shell
+from pipelines.commands import cloud, local, manifests, releases, shell, tracking
 from pipelines.commands.common import laid_out
 
 
@@ -37,6 +37,7 @@ for command in (
     cloud.start,
     releases.status,
     releases.lineage,
+    tracking.track,
     releases.promote,
     releases.rollback,
     cloud.destroy,

@@ -1,23 +1,25 @@
 """The two pipelines as graphs of typed jobs: what every engine prints, each in its own language.
 
-A job holds what the API's CreateProcessingJob, CreateTrainingJob or CreateTransformJob wants to know. Where a value is
-known only to an engine (the place of an earlier output, a job's name, an image) it holds a reference, and
-`job.request(resolve)` gives the API's request with each reference replaced by what `resolve` makes of it: a path on a
-laptop, `{"Get": …}` in a SageMaker pipeline, a Jinja template in Airflow.
+A job holds what the API's CreateProcessingJob, CreateTrainingJob, CreateHyperParameterTuningJob or CreateTransformJob
+wants to know. Where a value is known only to an engine (the place of an earlier output, a job's name, an image) it
+holds a reference, and `job.request(resolve)` gives the API's request with each reference replaced by what `resolve`
+makes of it: a path on a laptop, `{"Get": …}` in a SageMaker pipeline, a Jinja template in Airflow.
 
 The edges are fixed by the design, so a graph is a pure function of the manifest and the components' declarations.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Final, Literal
 
 from components.spec import NAMES, Mode, Spec
 from pipelines import choices
-from pipelines.manifest import Component, Data, Gate, Manifest, Resources, Serve, Train
+from pipelines.limits import JOB_NAME
+from pipelines.manifest import Component, Data, Gate, Manifest, Resources, Serve, Train, Tuning
+from pipelines.settings import schema_of
+from pipelines.tuning import TUNING_NAME, as_hyperparameter, configuration, fixed, metric_definitions
 from shared.errors import SettingsError, names
 from shared.release import PARTS as RELEASE_PARTS
 from shared.release import STEP
@@ -70,9 +72,10 @@ class Destination:
 
 @dataclass(frozen=True)
 class JobName:
-    """The name under which a job (or the model it serves) is created."""
+    """The name under which a job (or the model it serves) is created; `longest` counts its characters."""
 
     step: str
+    longest: int = JOB_NAME
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ class Job:
     after: tuple[str, ...] = ()
     sizes: Sizes = Sizes()
     retries: int = 0
+    operation: ClassVar[str]
+    """The operation of the API that takes the request."""
 
     def request(self, resolve: Resolve) -> Request:
         """The request that creates the job."""
@@ -156,6 +161,7 @@ class ProcessingJob(Job):
     results: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str | Reference] = field(default_factory=dict)
+    operation: ClassVar[str] = "CreateProcessingJob"
 
     def outputs(self) -> tuple[str, ...]:
         """The processing outputs."""
@@ -201,6 +207,7 @@ class TrainingJob(Job):
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     max_wait: int | None = None  # seconds, for spot instances
     checkpoint: bool = False
+    operation: ClassVar[str] = "CreateTrainingJob"
 
     def outputs(self) -> tuple[str, ...]:
         """A training job leaves its model, and output.tar.gz beside it."""
@@ -233,6 +240,48 @@ class TrainingJob(Job):
 
 
 @dataclass(frozen=True)
+class TuningJob(TrainingJob):
+    """A CreateHyperParameterTuningJob request: trainings that differ in some hyperparameters, of which the best counts.
+
+    Attributes:
+        configuration: HyperParameterTuningJobConfig.
+        metrics: MetricDefinitions, by which the service reads the metric in the log.
+    """
+
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Mapping[str, str], ...] = ()
+    operation: ClassVar[str] = "CreateHyperParameterTuningJob"
+
+    def request(self, resolve: Resolve) -> Request:
+        """CreateHyperParameterTuningJob. `retries` are of each training, where the service itself was at fault."""
+        training = super().request(resolve)
+        definition = {name: value for name, value in training.items() if name in DEFINED}
+        definition["StaticHyperParameters"] = training["HyperParameters"]
+        metrics = [dict(metric) for metric in self.metrics]
+        definition["AlgorithmSpecification"] = {**training["AlgorithmSpecification"], "MetricDefinitions": metrics}
+        if self.retries:
+            definition["RetryStrategy"] = {"MaximumRetryAttempts": self.retries}
+        return {
+            "HyperParameterTuningJobName": resolve(JobName(self.name, TUNING_NAME)),
+            "HyperParameterTuningJobConfig": dict(self.configuration),
+            "TrainingJobDefinition": definition,
+            **_tags(self.sizes),
+        }
+
+
+DEFINED: Final = (
+    "RoleArn",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "StoppingCondition",
+    "EnableNetworkIsolation",
+    "EnableManagedSpotTraining",
+)
+"""What a tuning job's definition of its trainings says as a training job's request does."""
+
+
+@dataclass(frozen=True)
 class TransformJob(Job):
     """A CreateModel request and the CreateTransformJob request that uses the model."""
 
@@ -242,6 +291,7 @@ class TransformJob(Job):
     strategy: str | None = None
     max_payload_mb: int | None = None
     concurrency: int | None = None
+    operation: ClassVar[str] = "CreateTransformJob"
 
     def outputs(self) -> tuple[str, ...]:
         """One `<name>.out` for each input object."""
@@ -338,8 +388,16 @@ class Graph:
 Wiring = Mapping[str, Place]
 
 
-def training_graph(manifest: Manifest, specs: Mapping[str, Spec], origin: Origin = Origin()) -> Graph:
+def training_graph(
+    manifest: Manifest, specs: Mapping[str, Spec], origin: Origin = Origin(), *, tunes: bool = False
+) -> Graph:
     """The training pipeline: processing → algorithm → (monitoring, explainability) → release.
+
+    Args:
+        manifest: the use case.
+        specs: the components.
+        origin: what the release says besides.
+        tunes: whether the engine has tuning jobs. One that has none trains once, with the settings as they stand.
 
     Raises:
         SettingsError: a step that another one needs is switched off.
@@ -354,6 +412,9 @@ def training_graph(manifest: Manifest, specs: Mapping[str, Spec], origin: Origin
         "explainability": {"data": processed.get("train", raw), "model": model},
     }
     jobs = tuple(_jobs(manifest, specs, "train", manifest.pipelines.training.steps, wiring))
+    tuning = manifest.components.algorithm.train.tuning
+    if tunes and tuning is not None:
+        jobs = tuple(_tuned(job, tuning) if isinstance(job, TrainingJob) else job for job in jobs)
     made = {output: job.name for job in jobs for output in job.outputs()}
     gates = manifest.pipelines.training.gates
     algorithm = model if any(job.name == "algorithm" for job in jobs) else None
@@ -367,6 +428,18 @@ def training_graph(manifest: Manifest, specs: Mapping[str, Spec], origin: Origin
         after=tuple(job.name for job in jobs),
     )
     return Graph("training", (*jobs, _release(manifest, publication, raw, origin)), publication)
+
+
+def _tuned(job: TrainingJob, tuning: Tuning) -> TuningJob:
+    """The tuning job that stands in a training job's place."""
+    schema = schema_of(job.component)
+    seed = 0 if "seed" in tuning.ranges else int(job.hyperparameters.get("seed", "0"))
+    training = {item.name: getattr(job, item.name) for item in fields(job)}
+    return TuningJob(
+        **{**training, "hyperparameters": fixed(job.hyperparameters, tuning, schema)},
+        configuration=configuration(tuning, schema, seed),
+        metrics=tuple(metric_definitions(tuning.metric)),
+    )
 
 
 def _release(manifest: Manifest, publication: Publication, raw: Raw, origin: Origin) -> ProcessingJob:
@@ -535,11 +608,6 @@ def _sizes(defaults: Resources, own: Resources, choice: Resources) -> Sizes:
 
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
-
-
-def as_hyperparameter(value: Any) -> str:
-    """A setting as a hyperparameter: text as it is, everything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, allow_nan=False, sort_keys=True)
 
 
 def _processing_input(name: str, place: Place, resolve: Resolve) -> Request:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import types
 import typing
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -110,6 +112,75 @@ class Train(Resources):
     checkpoint: bool = False
 
 
+class Range(Part):
+    """Where tuning looks for a setting's value: between two numbers, which belong to it, or among listed values."""
+
+    min: int | float | None = None
+    max: int | float | None = None
+    scale: Literal["auto", "linear", "log", "reverse-log"] = "auto"
+    values: tuple[Any, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_is_short_for_values(cls, said: Any) -> Any:
+        return {"values": said} if isinstance(said, list | tuple) else said
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Range:
+        if self.values:
+            self._check_values()
+        elif self.min is None or self.max is None or self.min >= self.max:
+            raise ValueError("a min below a max, or a list of values")
+        elif self.scale == "log" and self.min <= 0:
+            raise ValueError("a min above 0, where scale is log")
+        elif self.scale == "reverse-log" and not 0 <= self.min < self.max < 1:
+            raise ValueError("a min of at least 0 and a max below 1, where scale is reverse-log")
+        return self
+
+    def _check_values(self) -> None:
+        if (self.min, self.max, self.scale) != (None, None, "auto"):
+            raise ValueError("either min and max, or values")
+        texts = [json.dumps(value, sort_keys=True, default=str) for value in self.values]
+        if not 2 <= len(set(texts)) == len(texts) <= 30:
+            raise ValueError("2 to 30 values that are all different")
+
+
+class Tuning(Part):
+    """A search for settings: many trainings, of which the one with the best metric gives the model."""
+
+    metric: str = Field(pattern=r"^validation:[A-Za-z0-9_@.-]{1,200}$")
+    direction: Literal["maximize", "minimize"]
+    max_jobs: int = Field(default=10, ge=1, le=750)
+    parallel: int = Field(default=2, ge=1, le=10)
+    strategy: Literal["Bayesian", "Random", "Grid"] = "Bayesian"
+    early_stopping: Literal["off", "auto"] = "off"
+    ranges: dict[Annotated[str, Field(min_length=1, max_length=256)], Range] = Field(min_length=1, max_length=30)
+
+    @model_validator(mode="after")
+    def _jobs_suffice(self) -> Tuning:
+        if self.parallel > self.max_jobs:
+            raise ValueError(f"parallel of at most max_jobs, which is {self.max_jobs}")
+        if self.strategy == "Grid":
+            lengths = [len(found.values) for found in self.ranges.values()]
+            if 0 in lengths:
+                raise ValueError("lists of values alone, where strategy is Grid")
+            if math.prod(lengths) > self.max_jobs:
+                raise ValueError(f"max_jobs of at least {math.prod(lengths)}, the combinations of the Grid")
+        return self
+
+
+class AlgorithmTrain(Train):
+    """The algorithm's `train` mode, which engines on SageMaker can tune."""
+
+    tuning: Tuning | None = None
+
+    @model_validator(mode="after")
+    def _trainings_are_apart(self) -> AlgorithmTrain:
+        if self.tuning is not None and self.checkpoint:
+            raise ValueError("either tuning or checkpoint: trainings would go on from one another's checkpoints")
+        return self
+
+
 class Serve(Resources):
     """A component's `serve` mode; strategy, payload and concurrency are Batch Transform's."""
 
@@ -133,11 +204,17 @@ class Component(Part):
     serve: Serve = Serve()
 
 
+class Algorithm(Component):
+    """The component that may be tuned."""
+
+    train: AlgorithmTrain = AlgorithmTrain()
+
+
 class Components(Part):
     """The four components."""
 
     processing: Component = Component()
-    algorithm: Component = Component()
+    algorithm: Algorithm = Algorithm()
     monitoring: Component = Component()
     explainability: Component = Component()
 
@@ -294,6 +371,31 @@ class Batch(Part):
     max_vcpus: int = Field(default=64, ge=1)
 
 
+MANAGED: Final = re.compile(
+    r"arn:aws(-us-gov)?:sagemaker:(?P<region>[a-z0-9-]+):\d{12}:(?P<kind>mlflow-tracking-server|mlflow-app)/[A-Za-z0-9-]+"
+)
+"""The ARN of an MLflow that SageMaker runs."""
+
+
+def server_uri(value: str) -> str:
+    """The uri of a tracking server, without credentials, or the ARN of one that SageMaker runs."""
+    if MANAGED.fullmatch(value):
+        return value
+    found = urlsplit(value)
+    if found.scheme not in ("http", "https") or not found.hostname or found.query or found.fragment:
+        raise ValueError("the uri of an MLflow server, such as https://mlflow.example.com, or the ARN of SageMaker's")
+    if "@" in found.netloc:
+        raise ValueError("a uri without credentials: they belong in MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN")
+    return value
+
+
+class Tracking(Part):
+    """The MLflow tracking server in which each release becomes a run."""
+
+    uri: Annotated[str, AfterValidator(server_uri)]
+    experiment: str | None = Field(default=None, min_length=1, max_length=500)
+
+
 class Environment(Part):
     """What differs in one deployment (dev, prod)."""
 
@@ -324,6 +426,7 @@ class Manifest(Part):
     schedule: Schedule = Schedule()
     drift: Drift | None = None
     alarms: dict[str, str] = Field(default_factory=dict)
+    tracking: Tracking | None = None
     environments: dict[str, Environment] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.spec import NAMES
-from pipelines.manifest import Document, Loc, UseCase
+from pipelines.manifest import Document, Loc, Range, UseCase
 from shared.errors import SettingsError, did_you_mean, names
 from shared.settings import ENVIRONMENT_PREFIX, RESERVED_VARIABLES
 
@@ -23,6 +23,8 @@ FOLDER: Final = Path(__file__).with_name("schemas")
 RESERVED: Final = frozenset(name.removeprefix(ENVIRONMENT_PREFIX).lower() for name in RESERVED_VARIABLES)
 """Names that reach a server as variables of the entrypoint, and are no settings of its component."""
 BOOLEANS: Final = ("true", "false", "yes", "no", "on", "off", "1", "0")
+OF_THE_IMAGE: Final = ("framework", "device")
+"""Settings of the algorithm by which its image is chosen."""
 KNOWN: Final = 12
 """So many known names are listed when none is near."""
 
@@ -54,6 +56,10 @@ def _problems(use_case: UseCase, document: Document) -> Iterator[tuple[int, str]
             for path, text in problems(settings, schema_of(name)):
                 loc = ("components", name, *below, *path)
                 yield document.line(loc), f"{document.where(loc)}: {text}"
+    tuning = use_case.manifest.components.algorithm.train.tuning
+    for path, text in range_problems(tuning.ranges, schema_of("algorithm")) if tuning else ():
+        loc = ("components", "algorithm", "train", "tuning", "ranges", *path)
+        yield document.line(loc), f"{document.where(loc)}: {text}"
 
 
 @cache
@@ -66,6 +72,45 @@ def schema_of(component: str) -> Schema:
 def problems(settings: Mapping[str, Any], schema: Schema) -> list[Problem]:
     """What is wrong with the settings: the path of each wrong thing, and a sentence."""
     return list(_Judge(schema).mapping(schema, settings, (), RESERVED))
+
+
+def range_problems(ranges: Mapping[str, Range], schema: Schema) -> Iterator[Problem]:
+    """What is wrong with the ranges of tuning: each end and each listed value has to be one that the setting takes."""
+    owners: dict[str, str] = {}
+    for name, found in ranges.items():
+        own = own_name(name, schema)
+        if own in owners:
+            yield (name,), f"the same setting as {owners[own]!r}, wanted one range of each. Keep one of the two."
+        owners.setdefault(own, name)
+        if own in OF_THE_IMAGE:
+            yield (name,), "no setting to tune: it decides on the image, which all trainings share. Fix it in settings."
+            continue
+        ends: tuple[tuple[Loc, Any], ...] = ((("min",), found.min), (("max",), found.max))
+        listed: tuple[tuple[Loc, Any], ...] = tuple(((number,), value) for number, value in enumerate(found.values))
+        for below, value in listed or ends:
+            for (_, *inner), text in problems({name: value}, schema):
+                unknown = own not in schema.get("properties", {})
+                yield (name, *(() if unknown else (*below, *inner))), text
+                if unknown:
+                    break
+            else:
+                continue
+            break
+
+
+def own_name(name: str, schema: Schema) -> str:
+    """A setting's own name, where another name of it was said."""
+    return str(schema.get("synonyms", {}).get(name, name))
+
+
+def is_whole(name: str, schema: Schema) -> bool | None:
+    """Whether a setting takes whole numbers alone; None for one that the schema does not know."""
+    own = schema.get("properties", {}).get(own_name(name, schema))
+    if own is None:
+        return None
+    judge = _Judge(schema)
+    kinds = {part.get("type") for part in judge.branches(judge.bare(own))}
+    return "integer" in kinds and "number" not in kinds
 
 
 class _Judge:

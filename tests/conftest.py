@@ -38,6 +38,11 @@ def has_clients() -> bool:
 
 
 @cache
+def has_mlflow() -> bool:
+    return Path(f"{sys.prefix}-mlflow/.installed").is_file()
+
+
+@cache
 def has_scanners() -> bool:
     return Path(f"{sys.prefix}-supply-chain/.installed").is_file()
 
@@ -63,6 +68,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "clients": (has_clients, "the clients' environments are not made: make clients"),
     "cuda": (has_cuda, "no NVIDIA device answers"),
     "docker": (has_docker, "no Docker engine answers"),
+    "mlflow": (has_mlflow, "the MLflow server is not installed: make mlflow"),
     "scanners": (has_scanners, "the scanners are not installed: make supply-chain"),
     "torch": (has_torch, "torch is not installed: make torch"),
 }

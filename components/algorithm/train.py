@@ -34,6 +34,7 @@ def train(job: Job[AlgorithmSettings]) -> None:
     content = document(evaluation, training)
     write_model(job.output("model"), fitted, data, evaluation, settings, content)
     write_report_files(job.output("report"), fitted, data, evaluation, settings, content)
+    announce_quality(job, fitted, evaluation)
     job.message = summary(evaluation, fitted, settings)
 
 
@@ -61,6 +62,17 @@ def announce_data(job: Job[AlgorithmSettings], data: Tables) -> None:
         job.log.warning("nothing can be learned from %s: one value in all training rows.", names(data.constant))
     if data.validation is None:
         job.log.warning("no channel 'validation': no early stopping, and quality is measured on rows already seen.")
+
+
+def announce_quality(job: Job[AlgorithmSettings], fitted: Fitted, evaluation: Evaluation) -> None:
+    """Say what the model that is kept is worth, last of all: a tuning job compares trainings by the last value.
+
+    The lines of the rounds end some rounds after the one that is kept, wherever training stopped early.
+    """
+    curves = fitted.curves.get(evaluation.rows_of, {})
+    at_best = {metric: values[fitted.best_round] for metric, values in curves.items()}
+    for metric, value in {**at_best, **evaluation.figures}.items():
+        job.log.info("%s:%s=%.6g;", evaluation.rows_of, metric, value)
 
 
 def measured(fitted: Fitted, data: Tables, settings: AlgorithmSettings) -> Evaluation:

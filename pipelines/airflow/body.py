@@ -47,12 +47,13 @@ def completed(context: Any, result: Mapping[str, Any]) -> None:
 
     A job that ran past its longest time is stopped, and so is one that somebody stopped in the console.
     """
-    for kind in ("Processing", "Training", "Transform"):
+    for kind in ("Processing", "Training", "Transform", "Tuning"):
         job = result.get(kind, {})
-        status = job.get(f"{kind}JobStatus", "Completed")
+        words = f"HyperParameter{kind}Job" if kind == "Tuning" else f"{kind}Job"
+        status = job.get(f"{words}Status", "Completed")
         if status != "Completed":
             reason = job.get("FailureReason") or job.get("ExitMessage") or "no reason given"
-            raise RuntimeError(f"{kind} job {job[f'{kind}JobName']} is {status}, wanted Completed: {reason}.")
+            raise RuntimeError(f"{kind} job {job[f'{words}Name']} is {status}, wanted Completed: {reason}.")
 
 
 JOB = {
@@ -61,6 +62,8 @@ JOB = {
     "action_if_job_exists": "timestamp",
     "post_execute": completed,
 }
+# The operator of tuning jobs keeps its worker: the triggerer would give up after 480 looks, which may be too soon.
+TUNING = {**AWS, "check_interval": CHECK_INTERVAL, "post_execute": completed, "deferrable": False}
 
 
 def processing_input(name: str, uri: str, kind: str = "S3Prefix") -> dict[str, Any]:

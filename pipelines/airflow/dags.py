@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pipelines.airflow.literals import Call, Code, literal
-from pipelines.airflow.references import RELEASE_BEFORE, RELEASE_IN_USE, folded, from_task, quoted, with_data_type
+from pipelines.airflow.references import (
+    RELEASE_BEFORE,
+    RELEASE_IN_USE,
+    folded,
+    from_task,
+    guarded,
+    quoted,
+    with_data_type,
+)
 from pipelines.airflow.schedule import schedule_of
 from pipelines.aws.places import NO_PERIOD, Site
 from pipelines.graph import (
@@ -19,6 +27,7 @@ from pipelines.graph import (
     Resolve,
     TrainingJob,
     TransformJob,
+    TuningJob,
 )
 from pipelines.manifest import Drift, Manifest
 from shared.release import VERDICT
@@ -67,6 +76,9 @@ def _jobs(graph: Graph, resolve: Resolve) -> dict[str, Call]:
             tasks[job.name] = _operator(
                 "SageMakerProcessingOperator", job.name, "JOB", config=request, max_attempts=polls, **common
             )
+        elif isinstance(job, TuningJob):
+            # Waits for as long as it takes: how long all trainings take one after another, nobody said.
+            tasks[job.name] = _operator("SageMakerTuningOperator", job.name, "TUNING", config=request)
         elif isinstance(job, TrainingJob):
             tasks[job.name] = _operator(
                 "SageMakerTrainingOperator",
@@ -93,6 +105,8 @@ def _jobs(graph: Graph, resolve: Resolve) -> dict[str, Call]:
 def _safe(job: Job) -> Job:
     """The job with the texts of the manifest that travel in its request guarded against being read as templates."""
     job = replace(job, sizes=replace(job.sizes, tags=quoted(job.sizes.tags)))
+    if isinstance(job, TuningJob):
+        job = replace(job, configuration=guarded(job.configuration))
     if isinstance(job, TrainingJob):
         return replace(job, hyperparameters=quoted(job.hyperparameters))
     return replace(job, environment=quoted(job.environment)) if isinstance(job, TransformJob) else job

@@ -52,6 +52,7 @@ MODULES: Final[Mapping[str, str]] = {
     "SageMakerProcessingOperator": f"{AMAZON}.operators.sagemaker",
     "SageMakerTrainingOperator": f"{AMAZON}.operators.sagemaker",
     "SageMakerTransformOperator": f"{AMAZON}.operators.sagemaker",
+    "SageMakerTuningOperator": f"{AMAZON}.operators.sagemaker",
     "SnsPublishOperator": f"{AMAZON}.operators.sns",
     "send_sns_notification": f"{AMAZON}.notifications.sns",
     "EmptyOperator": f"{STANDARD}.empty",
@@ -91,7 +92,8 @@ def render(
     labels = no_labels(site, manifest.data)
     around = Surroundings(manifest, site, training_uri, labels[0])
     found = image_uris(manifest, images, NAMES)
-    graphs = [training_graph(manifest, specs, Origin(use_case.document.digest, revision, found))]
+    origin = Origin(use_case.document.digest, revision, found)
+    graphs = [training_graph(manifest, specs, origin, tunes=True)]
     if manifest.data.score:
         graphs.append(inference_graph(manifest, specs))
         uploads |= [labels]
@@ -99,7 +101,7 @@ def render(
     for graph in graphs:
         files = settings_files(site, graph)
         uploads |= files.values()
-        resolve = resolver(site, graph.pipeline, prefixes(files))
+        resolve = resolver(site, graph, prefixes(files))
         for job in graph.jobs:
             _fits(job, resolve)
         dags.append((training_dag if graph.pipeline == "training" else inference_dag)(around, graph, resolve))
@@ -133,7 +135,7 @@ def _fits(job: Job, resolve: Resolve) -> None:
     def filled_in(value: Any) -> bool:
         return isinstance(value, Code) or jinja_hole(value)
 
-    checked(f"Create{type(job).__name__}", job.request(resolve), filled_in)
+    checked(job.operation, job.request(resolve), filled_in)
     if isinstance(job, TransformJob):
         checked("CreateModel", job.model_request(resolve), filled_in)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pipelines.airflow import body
 from pipelines.airflow.literals import Call, Code
 from pipelines.aws.places import Places, Site
-from pipelines.graph import Reference, Request, Resolve, Role
+from pipelines.graph import Graph, Job, Reference, Request, Resolve, Role, TuningJob
 
 RUN: Final = "{{ run_name(dag_run) }}"
 TRY: Final = "{{ ti.try_number }}"
@@ -28,33 +28,43 @@ OPENING: Final = re.compile(r"\{(?=[{%#])")
 """What begins something in Jinja."""
 
 
-def resolver(site: Site, pipeline: str, settings: Mapping[str, str]) -> Resolve:
+def resolver(site: Site, graph: Graph, settings: Mapping[str, str]) -> Resolve:
     """Resolves the references of one pipeline: to `Code`, or to text with Jinja in it.
 
     Args:
         site: where the use case lives.
-        pipeline: `training` or `inference`.
+        graph: the jobs of the pipeline.
         settings: for each step that reads settings, the prefix of its settings.json.
     """
     places = Places(
         site,
-        pipeline,
+        graph.pipeline,
         images=_Images(),
         settings=settings,
         joined=lambda *pieces: joined(site, *pieces),
         run=Code("RUN"),
         raw=RAW,
-        archive=lambda step: from_task(step, "Training", "ModelArtifacts", "S3ModelArtifacts"),
+        archive=lambda step: _archive(graph.job(step)),
         released=lambda part: from_task(RELEASE_IN_USE, part),
         job_name=lambda step: Code(f'f"{{USE_CASE}}-{step}-{{RUN}}-{{TRY}}"'),
         started_by=Code("STARTED_BY"),
         parent=from_task(RELEASE_BEFORE),
+        # At most 32 characters, of which a run's name takes twenty.
+        short_name=lambda step: Code('f"tuning-{RUN}-{TRY}"'),
     )
 
     def resolve(reference: Reference) -> Any:
         return Code("ROLE") if isinstance(reference, Role) else places(reference)
 
     return resolve
+
+
+def _archive(job: Job) -> str:
+    """The model.tar.gz of a training job, or of the best one of a tuning job."""
+    if not isinstance(job, TuningJob):
+        return from_task(job.name, "Training", "ModelArtifacts", "S3ModelArtifacts")
+    folder = from_task(job.name, "Tuning", "TrainingJobDefinition", "OutputDataConfig", "S3OutputPath")
+    return f"{folder}/{from_task(job.name, 'Tuning', 'BestTrainingJob', 'TrainingJobName')}/output/model.tar.gz"
 
 
 class _Images(dict[str, Any]):
@@ -83,6 +93,15 @@ def from_task(task: str, *keys: str) -> str:
 def quoted(values: Mapping[str, str]) -> dict[str, str]:
     """Texts of the manifest guarded from Airflow, which takes every text of a request for a template."""
     return {name: OPENING.sub("{{ '{' }}", value) for name, value in values.items()}
+
+
+def guarded(value: Any) -> Any:
+    """The same for a part of a request: every text in it."""
+    if isinstance(value, str):
+        return OPENING.sub("{{ '{' }}", value)
+    if isinstance(value, Mapping):
+        return {name: guarded(item) for name, item in value.items()}
+    return [guarded(item) for item in value] if isinstance(value, list) else value
 
 
 def with_data_type(request: Request) -> Request:

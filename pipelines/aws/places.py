@@ -37,6 +37,7 @@ from pipelines.graph import (
     SettingsFile,
     StartedBy,
 )
+from pipelines.limits import JOB_NAME
 from pipelines.manifest import Data, Manifest, for_environment
 from shared.errors import SettingsError, names
 from shared.files import json_text
@@ -256,6 +257,7 @@ class Places:
         started_by: the expression of what started the run.
         parent: the expression of the release before.
         output: overrides where an earlier step's output is read, for an engine that knows better.
+        short_name: the same as `job_name` for a tuning job, whose name is short.
     """
 
     site: Site
@@ -271,6 +273,7 @@ class Places:
     started_by: Any = "command"
     parent: Any = "none"
     output: Callable[[Output], Any] | None = None
+    short_name: Callable[[str], Any] | None = None
 
     def __call__(self, reference: Reference) -> Any:
         """Where the reference lies, or what it is called."""
@@ -287,8 +290,8 @@ class Places:
                 return self.settings[step]
             case Destination(step, name):
                 return self.destination(step, name)
-            case JobName(step):
-                return self.job_name(step)
+            case JobName(step, longest):
+                return self.job_name(step) if longest == JOB_NAME or not self.short_name else self.short_name(step)
             case ImageOf(component):
                 return self.images[component]
             case Role():

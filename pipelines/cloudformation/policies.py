@@ -118,7 +118,12 @@ def jobs(site: Site, manifest: Manifest, images: Iterable[str]) -> list[Statemen
 
 def sagemaker_jobs(site: Site) -> list[Statement]:
     """Starting and watching SageMaker jobs, whose names begin with the use case's."""
-    kinds = {"processing-job": "ProcessingJob", "training-job": "TrainingJob", "transform-job": "TransformJob"}
+    kinds = {
+        "processing-job": "ProcessingJob",
+        "training-job": "TrainingJob",
+        "transform-job": "TransformJob",
+        "hyper-parameter-tuning-job": "HyperParameterTuningJob",
+    }
     found = [
         allow(
             [f"sagemaker:Create{kind}", f"sagemaker:Describe{kind}", f"sagemaker:Stop{kind}"],
@@ -129,6 +134,11 @@ def sagemaker_jobs(site: Site) -> list[Statement]:
     models = ["sagemaker:CreateModel", "sagemaker:DeleteModel", "sagemaker:DescribeModel"]
     return [
         *found,
+        # How a pipeline finds out which training was the best.
+        allow(
+            ["sagemaker:ListTrainingJobsForHyperParameterTuningJob"],
+            [site.arn("sagemaker", "hyper-parameter-tuning-job/*")],
+        ),
         allow(models, [site.arn("sagemaker", "model/*")]),
         allow(["sagemaker:AddTags", "sagemaker:ListTags"], [site.arn("sagemaker", "*")]),
         passing(site, site.role, "sagemaker.amazonaws.com"),

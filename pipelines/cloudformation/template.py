@@ -44,7 +44,7 @@ SCHEDULED: Final = compact({"Time": "<aws.scheduler.scheduled-time>", "StartedBy
 """What a schedule gives a state machine; EventBridge Scheduler fills in the time that it was due."""
 LETTERS: Final = "DeadLetters"
 SAGEMAKER_RULES: Final = tuple(
-    f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Processing", "Training", "Transform")
+    f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Processing", "Training", "Transform", "Tuning")
 )
 BATCH_RULES: Final = ("StepFunctionsGetEventsForBatchJobsRule",)
 

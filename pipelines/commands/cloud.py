@@ -250,6 +250,8 @@ def start(
     click.echo(named(execution))
     if wait:
         click.echo(awaited(deployed, execution))
+        if pipeline == "training":
+            tracked(deployed, execution)
     elif deployed.engine == "batch":
         click.echo("nobody waits for it: promote its release, or look at its drift.json, by hand.", err=True)
 
@@ -322,6 +324,18 @@ def awaited(deployed: Deployed, execution: Any) -> str:
 
             said = machines.wait(deployed.connect, execution)
             return ", ".join(f"{name}: {value}" for name, value in sorted(said.items()))
+
+
+def tracked(deployed: Deployed, execution: Any) -> None:
+    """Make the release of a training that has ended a run of MLflow, where the manifest has `tracking`."""
+    from pipelines.aws.releases import Releases
+    from pipelines.commands.tracking import track_awaited
+    from pipelines.ledger import CloudLedger
+
+    ledger = CloudLedger(Releases(deployed.connect, deployed.site))
+    # A run's id is the last word of its execution's ARN, which has slashes on SageMaker and colons on Step Functions.
+    run = named(execution).replace("/", ":").rpartition(":")[2]
+    track_awaited(deployed.use_case.manifest, deployed.environment, ledger, run)
 
 
 def _tell_step(step: str, status: str) -> None:

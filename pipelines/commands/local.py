@@ -17,6 +17,7 @@ from pipelines.commands.common import (
     spoken,
     storage_option,
 )
+from pipelines.commands.tracking import track_verdicts, watch_here
 from pipelines.manifest import UseCase
 from pipelines.storage import run_id
 from shared.errors import EXIT_DATA, SettingsError
@@ -67,7 +68,7 @@ def run(
     from pipelines.local import containers
     from pipelines.local.engine import Machine
     from pipelines.local.reservation import reserved
-    from pipelines.local.runs import Runner, prepare
+    from pipelines.local.runs import Runner, prepare, untracked
     from pipelines.progress import Lines
     from pipelines.reports import write_run_report
 
@@ -82,7 +83,9 @@ def run(
         images = containers.images_of(use_case.manifest, specs())
         machine = Machine.here(jobs, keep=keep, programs=containers.here(images.values()))
     with Lines() as lines:
-        runner = Runner(use_case, specs(), place, machine, lines, run_name, images)
+        watch = watch_here(use_case.manifest, place, lambda text: lines.say(text, "yellow"))
+        look = watch.release if watch else untracked
+        runner = Runner(use_case, specs(), place, machine, lines, run_name, images, track=look)
         with reserved(place, run_name, pipeline, runner.periods(periods)):
             if prepare(use_case, place, machine.programs.folder):
                 lines.say(f"data written to {place.root / 'data'}")
@@ -91,6 +94,8 @@ def run(
             else:
                 work = runner.both if pipeline == "both" else runner.inference
                 outcome = interruptible(work(periods))
+        if watch:
+            track_verdicts(watch, outcome, use_case.manifest.data.periods)
     click.echo(f"report: {write_run_report(outcome, place, use_case.manifest.name)}")
     if outcome.unscored:
         end(outcome.unscored, EXIT_DATA)

@@ -62,6 +62,7 @@ def validate(manifest: Path, environment: str | None) -> None:
       python -m pipelines validate use-case.yaml --environment prod
     """
     from components.spec import specs
+    from pipelines import choices
     from pipelines.graph import inference_graph, training_graph
 
     use_case = judged(manifest, environment)
@@ -70,6 +71,8 @@ def validate(manifest: Path, environment: str | None) -> None:
         graphs.append(inference_graph(use_case.manifest, specs()))
     for graph in graphs:
         click.echo(f"{graph.pipeline}: {' → '.join(', '.join(layer) for layer in graph.layers())}")
+    if untuned := choices.untuned(use_case.manifest):
+        click.echo(untuned)
     click.echo(f"{manifest} is fine.")
 
 

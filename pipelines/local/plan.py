@@ -57,6 +57,8 @@ def _training(use_case: UseCase, storage: Storage) -> Iterator[str]:
     paths = [places.path(window.uri, period) for period in window.periods or (None,)]
     yield f"  data      {_size(paths, data.prepare)}"
     yield f"  split     {choices.split(use_case.manifest).value}"
+    if untuned := choices.untuned(use_case.manifest, "local"):
+        yield f"  tuning    {untuned}"
     yield f"  checks    {choices.checks(use_case.manifest).value}"
     yield f"  release   {use_case.manifest.pipelines.training.release.approve}; {_released(storage)}"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.spec import Spec
+from pipelines import choices
 from pipelines.graph import RELEASE_STEP, Graph, Origin, inference_graph, training_graph
 from pipelines.local.artefacts import verify_release
 from pipelines.local.engine import Machine, Observer, Result, Run, first_failure
@@ -29,6 +30,10 @@ from shared.release import RELEASE
 def utc_now() -> datetime:
     """This moment."""
     return datetime.now(UTC)
+
+
+def untracked(_release: Release) -> None:
+    """Tell nobody of a release."""
 
 
 class Teller(Observer, Protocol):
@@ -134,6 +139,7 @@ class Runner:
     run: str
     images: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], datetime] = utc_now
+    track: Callable[[Release], None] = untracked
 
     @property
     def manifest(self) -> Manifest:
@@ -213,6 +219,8 @@ class Runner:
         programs = self.machine.programs
         origin = Origin(self.use_case.document.digest, code_revision(programs.folder), programs.images(self.images))
         graph = training_graph(self.manifest, self.specs, origin)
+        if untuned := choices.untuned(self.manifest, "local"):
+            self.teller.say(untuned, "yellow")
         started_by = "command" if cause is None else f"drift {cause.run}"
         places = Places(
             self.use_case, self.storage, "training", run, window=window, started_by=started_by, images=self.images
@@ -221,6 +229,7 @@ class Runner:
         results = await self._execute(graph, places, label, beside=1, priority=-1)
         release = await asyncio.to_thread(self._publish, places, cause)
         promoted = self._approve(release, cause)
+        await asyncio.to_thread(self.track, release)
         return Trained(run, graph, results, release, release.gates, promoted, places.folder)
 
     async def _score_all(self, periods: Sequence[str | None], release: Release) -> tuple[Scored, ...]:

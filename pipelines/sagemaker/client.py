@@ -210,10 +210,25 @@ def _steps(client: Any, execution: str) -> tuple[Step, ...]:
 
 
 def _reason(client: Any, item: Mapping[str, Any]) -> str:
-    """Why a step failed. What a processing job says of itself stands in its own description alone."""
+    """Why a step failed. What a processing job says of itself stands in its own description alone.
+
+    A tuning job says that its trainings have failed, and each of them says why.
+    """
     if item["StepStatus"] != "Failed":
         return ""
     reason = str(item.get("FailureReason", ""))
-    job = item.get("Metadata", {}).get("ProcessingJob", {}).get("Arn", "").rpartition("/")[2]
+    metadata = item.get("Metadata", {})
+    tuning = metadata.get("TuningJob", {}).get("Arn", "").rpartition("/")[2]
+    if tuning:
+        return _with_training(client, tuning, reason)
+    job = metadata.get("ProcessingJob", {}).get("Arn", "").rpartition("/")[2]
     message = client.describe_processing_job(ProcessingJobName=job).get("ExitMessage") if job else None
     return f"{message} ({reason})" if message else reason
+
+
+def _with_training(client: Any, tuning: str, reason: str) -> str:
+    """The reason of a tuning job's failure, and that of one of its trainings that have failed."""
+    request = {"HyperParameterTuningJobName": tuning, "StatusEquals": "Failed", "MaxResults": 1}
+    found = client.list_training_jobs_for_hyper_parameter_tuning_job(**request)["TrainingJobSummaries"]
+    own = [f"{training['TrainingJobName']}: {training.get('FailureReason', 'no reason given')}" for training in found]
+    return "; ".join([reason, *own])

@@ -42,6 +42,7 @@ from pipelines.graph import (
     Released,
     TrainingJob,
     TransformJob,
+    TuningJob,
     inference_graph,
     training_graph,
 )
@@ -73,7 +74,13 @@ TABLES: Final = ["text/csv", "application/jsonlines", "application/json", "appli
 """What our servers read and write."""
 DEFINITION: Final = 1024 * 1024
 """Most bytes of a definition that comes with the request."""
-UNNAMED: Final = ("ProcessingJobName", "TrainingJobName", "TransformJobName", "ModelName")
+UNNAMED: Final = (
+    "ProcessingJobName",
+    "TrainingJobName",
+    "HyperParameterTuningJobName",
+    "TransformJobName",
+    "ModelName",
+)
 """The service names jobs and models itself."""
 
 Step = dict[str, Any]
@@ -103,7 +110,7 @@ def render(
     uris = image_uris(manifest, images, [name for name in specs if name in manifest.pipelines.training.steps])
     uris |= image_uris(manifest, images, ["processing"])  # the release step's
     origin = Origin(use_case.document.digest, revision, uris)
-    graphs = {TRAINING: training_graph(manifest, specs, origin)}
+    graphs = {TRAINING: training_graph(manifest, specs, origin, tunes=True)}
     if manifest.data.score is not None:
         graphs[INFERENCE] = inference_graph(manifest, specs)
     files: dict[str, bytes] = {}
@@ -181,13 +188,20 @@ class Printer:
             joined=joined,
             run=RUN,
             raw={"train": parameter("TrainData"), "score": parameter("ScoreData"), "labels": parameter("Labels")},
-            archive=lambda step: attribute(step, "ModelArtifacts.S3ModelArtifacts"),
+            archive=self.archive,
             released=lambda part: parameter(part.capitalize()),
             job_name=lambda step: step,
             started_by=parameter("StartedBy"),
             parent=parameter("Parent"),
             output=self.output,
         )
+
+    def archive(self, step: str) -> Any:
+        """The model.tar.gz of a training job, or of the best one of a tuning job."""
+        if not isinstance(self.graph.job(step), TuningJob):
+            return attribute(step, "ModelArtifacts.S3ModelArtifacts")
+        folder = attribute(step, "TrainingJobDefinition.OutputDataConfig.S3OutputPath")
+        return joined(folder, "/", attribute(step, "TrainingJobSummaries[0].TrainingJobName"), "/output/model.tar.gz")
 
     def output(self, output: Output) -> Any:
         """Where an earlier step's output is: as the step itself says, which after a cache hit is where it was."""
@@ -205,6 +219,8 @@ class Printer:
                 arguments = arguments_of("CreateProcessingJob", request)
                 files = property_files(job)
                 return [step(job.name, "Processing", arguments, job.after, **more, **files)]
+            case TuningJob():
+                return [step(job.name, "Tuning", arguments_of(job.operation, request), job.after, **more)]
             case TrainingJob():
                 return [step(job.name, "Training", arguments_of("CreateTrainingJob", request), job.after, **more)]
             case TransformJob():
@@ -240,7 +256,7 @@ class Printer:
         approved = publication.approve == "automatic"
         container = {
             "Image": self.images["algorithm"],
-            "ModelDataUrl": attribute(model.step, "ModelArtifacts.S3ModelArtifacts"),
+            "ModelDataUrl": self.archive(model.step),
         }
         request = {
             "ModelPackageGroupName": self.site.title,

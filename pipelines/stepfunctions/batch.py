@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pipelines.aws.places import Site
 from pipelines.graph import PARTS, Job, Request
-from pipelines.stepfunctions.jobs import MADE, Named
-from pipelines.stepfunctions.language import Expression, State, expression, joined, quoted, task, variable
+from pipelines.stepfunctions.jobs import MADE, Named, Words
+from pipelines.stepfunctions.language import State, expression, get_object, joined, quoted, task, variable
 
 VARIABLES: Final[Mapping[str, str]] = {part.capitalize(): f"Parts.{part}" for part in PARTS}
 """The variable that holds a parameter of a job, where the two are not called the same."""
@@ -62,6 +62,8 @@ class BatchTasks:
         """None here: AWS Batch tries again by itself, as the job's definition says."""
         return 0
 
-    def words(self, job: Job) -> Expression | None:
+    def words(self, job: Job) -> Words | None:
         """Where a job that fails leaves its own words: AWS Batch only knows its exit code."""
-        return joined(f"{self.site.storage}/{self.pipeline}/", variable("Run"), f"/{job.name}/failure")
+        failure = joined(f"{self.site.storage}/{self.pipeline}/", variable("Run"), f"/{job.name}/failure")
+        own = f"{quoted(f'step {job.name} failed: ')} & $states.result.Body & $states.input.exit"
+        return Words(get_object(failure), own)

@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from pipelines.graph import Job, ProcessingJob, Request, Resolve, TrainingJob, TransformJob
+from pipelines.graph import Job, ProcessingJob, Request, Resolve, TrainingJob, TransformJob, TuningJob
 from pipelines.stepfunctions.language import (
+    PATIENT,
     Expression,
     State,
     States,
     choice,
     expression,
     failure,
-    get_object,
     made,
     quoted,
     task,
@@ -49,6 +49,11 @@ THROTTLED: Final[list[State]] = [
         "JitterStrategy": "FULL",
     }
 ]
+THIS_TRY: Final = (
+    "$join([$states.context.Execution.Id, $states.context.State.Name, $string($states.input.tries), "
+    "$string($states.context.State.RetryCount), $string($states.context.Execution.RedriveCount)], '/')"
+)
+"""What no other try of a job has in common with this one."""
 MADE: Final = expression("{'made': $states.input.made}")
 """The travelling object after a job that leaves nothing an engine must remember."""
 
@@ -64,6 +69,19 @@ class Block:
     states: States
 
 
+@dataclass(frozen=True)
+class Words:
+    """The reason that a job itself gave for its failure.
+
+    Attributes:
+        call: the task that asks for it; its end is still open.
+        reason: JSONata of the run's reason; `$states.input` is the travelling object, `$states.result` the answer.
+    """
+
+    call: State
+    reason: str
+
+
 class Tasks(Protocol):
     """How a service does jobs."""
 
@@ -73,8 +91,8 @@ class Tasks(Protocol):
     def retries(self, job: Job) -> int:
         """How often the machine tries a job again."""
 
-    def words(self, job: Job) -> Expression | None:
-        """The uri at which a job that failed has left its reason; None when the service itself tells it."""
+    def words(self, job: Job) -> Words | None:
+        """Where the reason of a job that failed is found; None when the service itself tells it."""
 
 
 def job_block(job: Job, tasks: Tasks, failed: str) -> Block:
@@ -98,19 +116,18 @@ def job_block(job: Job, tasks: Tasks, failed: str) -> Block:
     if retries:
         states[again] = choice(f"$states.input.hope and $states.input.tries <= {retries}", name, reason)
     if words is not None:
-        states[reason] = _read_words(job, words, failed)
+        states[reason] = _read_words(words, failed)
     return Block(named[0][0], name, made(states))
 
 
-def _read_words(job: Job, words: Expression, failed: str) -> State:
+def _read_words(words: Words, failed: str) -> State:
     """Put a failed job's own words in the place of what the service says; there are none when it never started."""
-    own = f"{quoted(f'step {job.name} failed: ')} & $states.result.Body & $states.input.exit"
-    return get_object(
-        words,
-        Output=expression(f"$merge([$states.input, {{'reason': {own}}}])"),
-        Catch=[{"ErrorEquals": ["States.ALL"], "Output": expression("$states.input"), "Next": failed}],
-        Next=failed,
-    )
+    return {
+        **words.call,
+        "Output": expression(f"$merge([$states.input, {{'reason': {words.reason}}}])"),
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Output": expression("$states.input"), "Next": failed}],
+        "Next": failed,
+    }
 
 
 def _caught(job: Job) -> State:
@@ -138,6 +155,7 @@ def _caught(job: Job) -> State:
             f"'error': {quoted(error_name(job))}",
             f"'reason': {quoted(f'step {job.name} failed: ')} & $reason",
             "'exit': $exit",
+            *(["'job': $told.HyperParameterTuningJobName"] if isinstance(job, TuningJob) else []),
         )
     )
     return {"ErrorEquals": ["States.ALL"], "Output": expression(f"({'; '.join(steps)}; {{{output}}})")}
@@ -238,18 +256,30 @@ class SageMakerTasks:
     resolve: Resolve
 
     def retries(self, job: Job) -> int:
-        """As the manifest says; the service knows no retries of jobs."""
-        return job.retries
+        """As the manifest says; the service knows no retries of jobs, but for the trainings of a tuning job."""
+        return 0 if isinstance(job, TuningJob) else job.retries
 
-    def words(self, job: Job) -> Expression | None:
-        """None: Describe tells them."""
-        return None
+    def words(self, job: Job) -> Words | None:
+        """None: Describe tells them, but for a tuning job, of which one training is asked that has failed."""
+        if not isinstance(job, TuningJob):
+            return None
+        arguments = {"HyperParameterTuningJobName": expression("$states.input.job"), "StatusEquals": "Failed"}
+        resource = "aws-sdk:sagemaker:listTrainingJobsForHyperParameterTuningJob"
+        call = task(resource, {**arguments, "MaxResults": 1}, Retry=PATIENT)
+        return Words(call, "$states.input.reason & ' ' & $states.result.TrainingJobSummaries[0].FailureReason")
 
     def __call__(self, job: Job) -> Sequence[Named]:
         """The states that do a job."""
         match job:
             case ProcessingJob():
                 return [(job.name, self._wait("createProcessingJob", job.request(self.resolve), MADE))]
+            case TuningJob():
+                result = "$states.result"
+                folder = f"{result}.TrainingJobDefinition.OutputDataConfig.S3OutputPath"
+                best = f"{result}.BestTrainingJob.TrainingJobName"
+                archive = f"{{{quoted(job.name)}: {folder} & '/' & {best} & '/output/model.tar.gz'}}"
+                output = expression(f"{{'made': $merge([$states.input.made, {archive}])}}")
+                return [(job.name, self._wait("createHyperParameterTuningJob", job.request(self.resolve), output))]
             case TrainingJob():
                 archive = f"{{{quoted(job.name)}: $states.result.ModelArtifacts.S3ModelArtifacts}}"
                 output = expression(f"{{'made': $merge([$states.input.made, {archive}])}}")
@@ -280,9 +310,12 @@ def job_name(prefix: str) -> Expression:
     Args:
         prefix: of use case and step, at most 40 characters.
     """
-    tries = "$string($states.input.tries), $string($states.context.State.RetryCount)"
-    redrive = "$string($states.context.Execution.RedriveCount)"
-    return _name(prefix, f"$join([$states.context.Execution.Id, $states.context.State.Name, {tries}, {redrive}], '/')")
+    return _name(prefix, THIS_TRY)
+
+
+def short_name(prefix: str) -> Expression:
+    """The same for a tuning job: at most 32 characters, so the run is in the digest alone."""
+    return expression(f"{quoted(prefix[:23] + '-')} & $substring($hash({THIS_TRY}, 'SHA-256'), 0, 8)")
 
 
 def model_name(job: TransformJob) -> Expression:

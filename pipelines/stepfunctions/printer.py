@@ -32,7 +32,7 @@ from pipelines.batch import printer as batch
 from pipelines.graph import Graph, Origin, Request, TransformJob, inference_graph, training_graph
 from pipelines.manifest import Manifest, UseCase
 from pipelines.stepfunctions.batch import BatchTasks
-from pipelines.stepfunctions.jobs import SageMakerTasks, Tasks, job_name
+from pipelines.stepfunctions.jobs import SageMakerTasks, Tasks, job_name, short_name
 from pipelines.stepfunctions.language import SUFFIX, as_bytes, expression, joined, variable
 from pipelines.stepfunctions.machines import inference_machine, training_machine
 from pipelines.stepfunctions.retraining import drift_windows, retrain_machine
@@ -85,7 +85,8 @@ def render(
         uploads.update(settings_files(site, graph).values())
         return _sagemaker_tasks(site, graph, uris)
 
-    graph = training_graph(manifest, specs, Origin(use_case.document.digest, revision, uris))
+    origin = Origin(use_case.document.digest, revision, uris)
+    graph = training_graph(manifest, specs, origin, tunes=platform == "sagemaker")
     data, listed = training_data(site, manifest.data)
     machines["training"] = training_machine(graph, tasks(graph), site, data)
     uploads |= listed
@@ -125,11 +126,12 @@ def _sagemaker_tasks(site: Site, graph: Graph, images: Mapping[str, str]) -> Sag
         archive=lambda step: expression(f"$states.input.made.{step}"),
         released=lambda part: variable(f"Parts.{part}"),
         job_name=lambda step: job_name(f"{site.title}-{step}"),
+        short_name=lambda step: short_name(f"{site.title}-{step}"),
         started_by=variable("StartedBy"),
         parent=variable("Parent"),
     )
     for job in graph.jobs:
-        checked(f"Create{type(job).__name__}", job.request(places), jsonata_hole)
+        checked(job.operation, job.request(places), jsonata_hole)
         if isinstance(job, TransformJob):
             checked("CreateModel", job.model_request(places), jsonata_hole)
     return SageMakerTasks(places)

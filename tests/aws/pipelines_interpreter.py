@@ -23,9 +23,15 @@ from tests.aws.cloud import ACCOUNT, REGION
 from tests.aws.sagemaker import Answer, SageMaker, ServiceError
 
 Step = Mapping[str, Any]
-JOBS: Final = {"Processing": "ProcessingJob", "Training": "TrainingJob", "Transform": "TransformJob"}
+JOBS: Final = {
+    "Processing": "ProcessingJob",
+    "Training": "TrainingJob",
+    "Transform": "TransformJob",
+    "Tuning": "HyperParameterTuningJob",
+}
 CACHE_KEYS: Final = {
     "Processing": ("AppSpecification", "Environment", "ProcessingInputs"),
+    "Tuning": ("HyperParameterTuningJobConfig", "TrainingJobDefinition"),
     "Training": ("AlgorithmSpecification", "CheckpointConfig", "Environment", "HyperParameters", "InputDataConfig"),
 }
 """What the guide's "Default cache key attributes by pipeline step type" lists, as far as our steps have it."""
@@ -178,14 +184,17 @@ class Execution:
             raise StepError(f"ClientError: {error}", kinds.get(error.code, "")) from None
 
     def _job(self, step: Step, kind: str, arguments: Mapping[str, Any], told: Answer) -> Answer:
-        name = self._name(step["Name"])
+        # Of 63 characters, but for a tuning job's.
+        name = secrets.token_hex(16) if kind == "Tuning" else self._name(step["Name"])
         key = self.cache_key(step, kind, arguments)
         if key in self.owner.cache:
             told["CacheHitResult"] = {"SourcePipelineExecutionArn": self.owner.cache[key][0]}
             return self.owner.cache[key][1]
         job = JOBS[kind]
         self._call(f"Create{job}", {**arguments, f"{job}Name": name})
-        told["Metadata"] = {job: {"Arn": self.owner.sagemaker.jobs[job, name].kind.arn(name)}}
+        told["Metadata"] = {
+            job.removeprefix("HyperParameter"): {"Arn": self.owner.sagemaker.jobs[job, name].kind.arn(name)}
+        }
         answer = self.owner.sagemaker.finished(job, name)
         status = answer[f"{job}Status"]
         if status != "Completed":
@@ -194,6 +203,8 @@ class Execution:
             raise StepError(
                 f"ClientError: {job} {status}: {reason}", "SageMaker.JOB_INTERNAL_ERROR" if internal else ""
             )
+        if kind == "Tuning":  # such a step has the properties of two answers
+            answer |= self._call("ListTrainingJobsForHyperParameterTuningJob", {f"{job}Name": name})
         if step.get("CacheConfig", {}).get("Enabled"):
             self.owner.cache[key] = (self.arn, answer)
         return answer

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 import threading
 import traceback
@@ -30,7 +31,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response as HttpResponse
 
-from tests.aws import opt_ml
+from tests.aws import opt_ml, tuning
 from tests.aws.batch_transform import Server, transform
 from tests.aws.cloud import ACCOUNT, REGION, Cloud
 from tests.aws.opt_ml import JobError, Request
@@ -140,6 +141,7 @@ KINDS: Final = {
         Kind("ProcessingJob", "processing-job", "_process"),
         Kind("TrainingJob", "training-job", "_train"),
         Kind("TransformJob", "transform-job", "_transform"),
+        Kind("HyperParameterTuningJob", "hyper-parameter-tuning-job", "_tune"),
     )
 }
 
@@ -159,12 +161,16 @@ class Job:
     said: str = ""
     running: Running | None = None
     done: Future[None] | None = None
+    children: list[tuple[Job, dict[str, str]]] = field(default_factory=list)
+    """The trainings of a tuning job, and the values of each."""
 
     def answer(self) -> Answer:
         """What Describe tells."""
         kind = self.kind.name
-        start = kind.removesuffix("Job")
+        start = kind.removesuffix("Job").replace("HyperParameter", "")
         times = {"CreationTime": self.created, f"{start}StartTime": self.started, f"{start}EndTime": self.ended}
+        if kind == "HyperParameterTuningJob":
+            times = {"CreationTime": self.created, "HyperParameterTuningEndTime": self.ended}
         if kind != "TransformJob":
             times["LastModifiedTime"] = self.ended or self.created
         known = model().operation_model(f"Describe{kind}").output_shape.members
@@ -214,6 +220,7 @@ class SageMaker:
         }
         for kind in KINDS.values():
             self.handlers |= self._handlers(kind)
+        self.handlers["ListTrainingJobsForHyperParameterTuningJob"] = self._list_tuned
         self._lock = threading.RLock()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="sagemaker")
 
@@ -312,6 +319,8 @@ class SageMaker:
     def _stop(self, job: Job) -> Answer:
         if job.status == "InProgress":
             job.status = "Stopping"
+            for training, _ in job.children:
+                self._stop(training)
             if job.running is not None:
                 threading.Thread(target=job.running.stop, args=(STOP_S,)).start()
         return {}
@@ -337,6 +346,82 @@ class SageMaker:
         job.running = None
         job.ended = datetime.now(UTC)
         job.status = "Stopped" if job.status == "Stopping" else end
+
+    def _tune(self, job: Job, root: Path) -> None:
+        """Run the trainings one after another, with other values each; the best of those whose metric was found."""
+        self._count(job)
+        for number, values in enumerate(tuning.drawn(job.request), 1):
+            if job.status == "Stopping":
+                return
+            name = f"{job.name}-{number:03}-{secrets.token_hex(4)}"
+            training = Job(KINDS["TrainingJob"], name, tuning.training(job.request, name, values), datetime.now(UTC))
+            validated("CreateTrainingJob", training.request)
+            training.more["TuningJobArn"] = job.kind.arn(job.name)
+            with self._lock:
+                self.jobs["TrainingJob", name] = training
+            job.children.append((training, values))
+            self._run(training)
+            training.more["FinalMetricDataList"] = tuning.found(job.request, training.said)
+            self._count(job)
+        ranked = self._ranked(job)
+        if not any(of["TrainingJobStatus"] == "Completed" for of in ranked):
+            raise JobError(
+                "All training jobs failed. Please take a look at the training jobs failures to get more details."
+            )
+        if "FinalHyperParameterTuningJobObjectiveMetric" not in ranked[0]:
+            raise JobError("No training job succeeded with an objective metric: no metric was found in the logs.")
+        job.more["BestTrainingJob"] = ranked[0]
+
+    def _count(self, job: Job) -> None:
+        """What Describe counts."""
+        states = [training.status for training, _ in job.children]
+        objectives = [
+            "FinalMetricDataList" in of.more and bool(of.more["FinalMetricDataList"]) for of, _ in job.children
+        ]
+        job.more["TrainingJobStatusCounters"] = {
+            "Completed": states.count("Completed"),
+            "InProgress": states.count("InProgress"),
+            "RetryableError": 0,
+            "NonRetryableError": states.count("Failed"),
+            "Stopped": states.count("Stopped"),
+        }
+        job.more["ObjectiveStatusCounters"] = {
+            "Succeeded": objectives.count(True),
+            "Pending": 0,
+            "Failed": objectives.count(False),
+        }
+
+    def _ranked(self, job: Job) -> list[Answer]:
+        """The summaries of a tuning job's trainings, the best first and those without a metric last."""
+        objective = job.request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+        summaries = []
+        for training, values in job.children:
+            summary: Answer = {
+                "TrainingJobName": training.name,
+                "TrainingJobArn": training.kind.arn(training.name),
+                "CreationTime": training.created,
+                "TrainingJobStatus": training.status,
+                "TunedHyperParameters": values,
+            }
+            if "FailureReason" in training.more:
+                summary["FailureReason"] = training.more["FailureReason"]
+            metrics = training.more.get("FinalMetricDataList", ())
+            if metrics and training.status == "Completed":
+                summary["FinalHyperParameterTuningJobObjectiveMetric"] = {
+                    "Type": objective["Type"],
+                    "MetricName": objective["MetricName"],
+                    "Value": metrics[0]["Value"],
+                }
+            summaries.append(summary)
+        sign = -1 if objective["Type"] == "Maximize" else 1
+        metric = "FinalHyperParameterTuningJobObjectiveMetric"
+        return sorted(summaries, key=lambda of: (metric not in of, sign * of.get(metric, {}).get("Value", 0)))
+
+    def _list_tuned(self, request: Any) -> Answer:
+        found = self._ranked(self._job(KINDS["HyperParameterTuningJob"], request))
+        wanted = request.get("StatusEquals")
+        kept = [one for one in found if wanted in (None, one["TrainingJobStatus"])]
+        return {"TrainingJobSummaries": kept[: request.get("MaxResults", 10)]}
 
     def _launch(self, job: Job, launch: Launch) -> int:
         """Run a program to its end."""
@@ -457,6 +542,10 @@ def _words(given: Any) -> tuple[str, ...] | None:
 
 def inconsistent(request: Request) -> Iterator[str]:
     """What the service refuses although it fits the shapes."""
+    if "HyperParameterTuningJobConfig" in request:
+        yield from tuning.inconsistent(request)
+        yield from inconsistent(request["TrainingJobDefinition"])
+        return
     if request.get("MaxPayloadInMB", 6) * request.get("MaxConcurrentTransforms", 1) > 100:
         yield "MaxConcurrentTransforms times MaxPayloadInMB is more than 100."
     if "DataProcessing" in request:

@@ -26,6 +26,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import jsonata
+from botocore import xform_name
 from botocore.exceptions import ClientError
 from moto.core.config import default_user_config
 from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
@@ -330,8 +331,10 @@ class SageMakerTask(StateTaskServiceCallback):
         self, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any
     ) -> Callable[[], Any]:
         env.stack.pop()
-        kind = self.resource.api_action.removeprefix("create")  # ProcessingJob, TrainingJob, TransformJob
-        describe = getattr(self.client(), f"describe_{kind.removesuffix('Job').lower()}_job")
+        kind = self.resource.api_action.removeprefix(
+            "create"
+        )  # ProcessingJob, TrainingJob, TransformJob, HyperParameterTuningJob
+        describe = getattr(self.client(), xform_name(f"Describe{kind}"))
         name = {f"{kind}Name": normalised_parameters[f"{kind}Name"]}
 
         def ended() -> Any:

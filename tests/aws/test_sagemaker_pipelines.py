@@ -357,7 +357,7 @@ def test_what_aws_refuses_is_one_sentence(toy: Engine, tmp_path: Path) -> None:
     use_case = toy_use_case(tmp_path, ("name: toy", "name: roleless"))
     site = site_of(use_case.manifest)
 
-    with pytest.raises(CloudError, match=r"pipeline quartet-roleless-training: AWS answers ValidationException: .*RoleArn"):
+    with pytest.raises(CloudError, match=r"quartet-roleless-training: AWS answers ValidationException: .*RoleArn"):
         client.upsert(toy.connect, site, render(use_case, specs(), {}), role="not-an-arn-of-any-kind-at-all")
 
 

@@ -615,7 +615,7 @@ def on_batch(stack: ExitStack, cloud: Cloud, use_case: UseCase) -> StateMachines
     batch_client.make_queues(batch.connect, rendered)
     batch_client.deploy(batch.connect, rendered)
     for machine, definition in definitions(rendered).items():
-        states.create(machine_name(site_of(use_case.manifest), machine), definition)
+        states.create(f"{site_of(use_case.manifest).title}-{machine}", definition)
     return states
 
 

@@ -113,7 +113,9 @@ def training_job() -> None:
     settings = json.loads((ROOT / "input/config/hyperparameters.json").read_text())
     fail(int(settings.get("fail", 0)))
     rows = lines(ROOT / "input/data/train")
-    write(ROOT / "model/evaluation.json", {"validation": {"auc": float(settings.get("auc", 0.7))}})
+    auc = float(settings.get("auc", 0.7))
+    print(f"validation-auc=0.99;\nvalidation:auc={auc};", flush=True)
+    write(ROOT / "model/evaluation.json", {"validation": {"auc": auc}})
     state = ROOT / "input/data/state/manifest.json"
     artefact(ROOT / "model", len(rows), {"state": digest(state)} if state.exists() else {})
     write(ROOT / "output/data/report.json", report(len(rows), "train"))
