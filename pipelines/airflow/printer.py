@@ -19,7 +19,6 @@ from pipelines.aws.images import image_uris
 from pipelines.aws.places import (
     Rendered,
     Site,
-    in_environment,
     no_labels,
     prefixes,
     settings_files,
@@ -39,7 +38,7 @@ from pipelines.graph import (
     inference_graph,
     training_graph,
 )
-from pipelines.manifest import UseCase
+from pipelines.manifest import UseCase, for_environment
 
 BODY: Final = Path(__file__).with_name("body.py")
 SECTION: Final = "# --- "
@@ -86,7 +85,7 @@ def render(
     Raises:
         SettingsError: the manifest says what Airflow or the cloud cannot do: a schedule with years, an image by tag.
     """
-    manifest = in_environment(use_case.manifest, environment)
+    manifest = for_environment(use_case.manifest, environment)
     site = site_of(manifest, environment)
     training_uri, uploads = training_data(site, manifest.data)
     labels = no_labels(site, manifest.data)

@@ -38,7 +38,7 @@ from pipelines.graph import (
     StartedBy,
 )
 from pipelines.limits import JOB_NAME
-from pipelines.manifest import Data, Manifest, for_environment
+from pipelines.manifest import Data, Manifest
 from shared.errors import SettingsError, names
 from shared.files import json_text
 
@@ -150,15 +150,11 @@ class Site:
         return f"{self.storage}/config/{hashlib.sha256(content).hexdigest()[:DIGITS]}/{name}", content
 
 
-in_environment: Final = for_environment
-"""The manifest as it is in one of its environments."""
-
-
 def site_of(manifest: Manifest, environment: str | None = None) -> Site:
     """Where the use case lives.
 
     Args:
-        manifest: as it is in the environment (see `in_environment`).
+        manifest: as it is in the environment (see `manifest.for_environment`).
         environment: its name.
 
     Raises:

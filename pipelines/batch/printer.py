@@ -23,7 +23,6 @@ from pipelines.aws.places import (
     Places,
     Rendered,
     Site,
-    in_environment,
     no_labels,
     prefixes,
     score_data,
@@ -48,7 +47,7 @@ from pipelines.graph import (
     inference_graph,
     training_graph,
 )
-from pipelines.manifest import Manifest, UseCase
+from pipelines.manifest import Manifest, UseCase, for_environment
 from shared.errors import SettingsError
 from shared.files import json_text
 from shared.release import NO_PARENT
@@ -97,7 +96,7 @@ def render(
         SettingsError: the manifest lacks what the cloud has to know, an image has no digest, or a step wants what AWS
             Batch does not have.
     """
-    manifest = in_environment(use_case.manifest, environment)
+    manifest = for_environment(use_case.manifest, environment)
     platform = platform or manifest.batch.capacity
     site = site_of(manifest, environment)
     components = sorted({*manifest.pipelines.training.steps, *manifest.pipelines.inference.steps, "processing"})

@@ -21,7 +21,6 @@ from pipelines.aws.places import (
     Places,
     Rendered,
     Site,
-    in_environment,
     no_labels,
     prefixes,
     score_data,
@@ -47,7 +46,7 @@ from pipelines.graph import (
     training_graph,
 )
 from pipelines.limits import check_environment
-from pipelines.manifest import Manifest, UseCase
+from pipelines.manifest import Manifest, UseCase, for_environment
 from pipelines.sagemaker.language import (
     RUN,
     attribute,
@@ -105,7 +104,7 @@ def render(
     Raises:
         SettingsError: the manifest does not fit the engine, or a request does not fit the service.
     """
-    manifest = in_environment(use_case.manifest, environment)
+    manifest = for_environment(use_case.manifest, environment)
     site = site_of(manifest, environment)
     uris = image_uris(manifest, images, [name for name in specs if name in manifest.pipelines.training.steps])
     uris |= image_uris(manifest, images, ["processing"])  # the release step's

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from components.spec import Spec
-from pipelines.aws.places import Rendered, Site, in_environment, site_of
+from pipelines.aws.places import Rendered, Site, site_of
 from pipelines.graph import Request, inference_graph
-from pipelines.manifest import Data, UseCase
+from pipelines.manifest import Data, UseCase, for_environment
 from pipelines.stepfunctions.current import choose_data, find_release, released_parts, take_input
 from pipelines.stepfunctions.language import (
     PATIENT,
@@ -39,7 +39,7 @@ def render_loop(use_case: UseCase, specs: Mapping[str, Spec], environment: str |
     Raises:
         SettingsError: the manifest lacks what the cloud has to know, or has a policy that the cloud cannot keep.
     """
-    manifest = in_environment(use_case.manifest, environment)
+    manifest = for_environment(use_case.manifest, environment)
     site = site_of(manifest, environment)
     machines = {"promote": promote_machine(site)}
     uploads: dict[str, bytes] = {}

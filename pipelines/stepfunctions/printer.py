@@ -20,7 +20,6 @@ from pipelines.aws.places import (
     Places,
     Rendered,
     Site,
-    in_environment,
     no_labels,
     prefixes,
     settings_files,
@@ -30,7 +29,7 @@ from pipelines.aws.places import (
 from pipelines.aws.shapes import checked, jsonata_hole
 from pipelines.batch import printer as batch
 from pipelines.graph import Graph, Origin, Request, TransformJob, inference_graph, training_graph
-from pipelines.manifest import Manifest, UseCase
+from pipelines.manifest import Manifest, UseCase, for_environment
 from pipelines.stepfunctions.batch import BatchTasks
 from pipelines.stepfunctions.jobs import SageMakerTasks, Tasks, job_name, short_name
 from pipelines.stepfunctions.language import SUFFIX, as_bytes, expression, joined, variable
@@ -70,7 +69,7 @@ def render(
         SettingsError: the manifest lacks what the cloud has to know, an image has no digest, or a request does not fit
             the service.
     """
-    manifest = in_environment(use_case.manifest, environment)
+    manifest = for_environment(use_case.manifest, environment)
     site = site_of(manifest, environment)
     components = sorted({*manifest.pipelines.training.steps, *manifest.pipelines.inference.steps, "processing"})
     uris = image_uris(manifest, images, components)

@@ -16,12 +16,12 @@ import pytest
 
 from components.spec import NAMES, specs
 from pipelines.aws.calls import CloudError, RunFailedError
-from pipelines.aws.places import Rendered, Site, in_environment, site_of
+from pipelines.aws.places import Rendered, Site, site_of
 from pipelines.batch import client
 from pipelines.batch.client import Outcome
 from pipelines.batch.printer import QUEUES, render
 from pipelines.batch.retraining import Retraining, claim, retrain
-from pipelines.manifest import Drift, UseCase
+from pipelines.manifest import Drift, UseCase, for_environment
 from shared.errors import ArtefactError, DataError, SettingsError
 from tests.aws.batch import Batch, in_containers, in_processes
 from tests.aws.cloud import Cloud
@@ -56,7 +56,7 @@ class Deployed:
 
 
 def deployed(batch: Batch, use_case: UseCase, environment: str | None = None) -> Deployed:
-    site = site_of(in_environment(use_case.manifest, environment), environment)
+    site = site_of(for_environment(use_case.manifest, environment), environment)
     rendered = render(use_case, specs(), {}, environment)
     batch.environments(
         [item["computeEnvironmentOrder"][0]["computeEnvironment"] for item in json.loads(rendered.files[QUEUES])]

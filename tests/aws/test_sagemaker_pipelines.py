@@ -13,9 +13,9 @@ import pytest
 
 from components.spec import specs
 from pipelines.aws.calls import CloudError, RunFailedError
-from pipelines.aws.places import Rendered, Site, in_environment, site_of
+from pipelines.aws.places import Rendered, Site, site_of
 from pipelines.aws.uploads import store
-from pipelines.manifest import UseCase
+from pipelines.manifest import UseCase, for_environment
 from pipelines.sagemaker import client, render
 from pipelines.sagemaker.client import Ended, Step
 from shared.errors import ArtefactError, DataError, SettingsError
@@ -44,7 +44,7 @@ class Engine:
 
     def deploy(self, use_case: UseCase, environment: str | None = None) -> Site:
         """Render, create or update."""
-        site = site_of(in_environment(use_case.manifest, environment), environment)
+        site = site_of(for_environment(use_case.manifest, environment), environment)
         client.upsert(self.connect, site, render(use_case, specs(), {}, environment))
         return site
 

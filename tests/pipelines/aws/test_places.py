@@ -11,7 +11,6 @@ import pytest
 from components.spec import specs
 from pipelines.aws.places import (
     Site,
-    in_environment,
     listing,
     no_labels,
     prefixes,
@@ -22,7 +21,7 @@ from pipelines.aws.places import (
     windows,
 )
 from pipelines.graph import training_graph
-from pipelines.manifest import Manifest
+from pipelines.manifest import Manifest, for_environment
 from shared.errors import SettingsError
 
 ROLE = "arn:aws:iam::123456789012:role/jobs"
@@ -57,7 +56,7 @@ def test_names_of_a_use_case_that_is_deployed_once(site: Site) -> None:
 
 def test_names_in_an_environment() -> None:
     environments = {"prod": {"region": "cn-north-1", "role": ROLE.replace("aws", "aws-cn"), "storage": "s3://prod"}}
-    site = site_of(in_environment(manifest(environments=environments), "prod"), "prod")
+    site = site_of(for_environment(manifest(environments=environments), "prod"), "prod")
 
     assert (site.title, site.storage, site.region) == ("quartet-toy-prod", "s3://prod", "cn-north-1")
     assert site.pointer == "/toy/prod/releases/current"
