@@ -85,7 +85,9 @@ def _smallest(machines: tuple[tuple[str, int], ...], gigabytes: float | None, sh
 def device(manifest: Manifest) -> str:
     """Where the algorithm trains: `cpu` or `cuda`."""
     own = manifest.components.algorithm
-    return str({**own.settings, **own.train.settings}.get("device", "cpu"))
+    image = manifest.images.get("algorithm")
+    variant = (image.variant or "") if image else ""
+    return str({**own.settings, **own.train.settings}.get("device", "cuda" if "cuda" in variant else "cpu"))
 
 
 def volume_gb(manifest: Manifest) -> Choice:

@@ -16,12 +16,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pipelines.graph import (
     MODEL_OUTPUT,
     RELEASE_STEP,
+    SCORES_OUTPUT,
     Destination,
     Graph,
     ImageOf,
@@ -70,9 +71,11 @@ class Site:
     Attributes:
         name: the use case's.
         environment: dev, prod or another; None when the manifest is deployed once.
-        storage: `s3://bucket/prefix` without a slash at its end.
+        storage: `s3://bucket/prefix` without a slash at its end: what runs make, releases, what jobs read.
         region: such as eu-west-1.
         role: the ARN of the role that jobs run under.
+        data: what `{storage}` means in the uris of the manifest's data, which environments may share.
+        scores: where scores go when the manifest says so; `{run}` stands for the run's id.
     """
 
     name: str
@@ -80,6 +83,8 @@ class Site:
     storage: str
     region: str
     role: str
+    data: str = ""
+    scores: str = ""
 
     @property
     def title(self) -> str:
@@ -140,7 +145,7 @@ class Site:
         Raises:
             SettingsError: it does not lie in S3.
         """
-        filled = uri.replace("{storage}", self.storage)
+        filled = uri.replace("{storage}", self.data or self.storage)
         if not filled.startswith("s3://"):
             raise SettingsError(f"uri {uri!r} does not lie in S3, where jobs in the cloud read. Give s3://bucket/….")
         return filled
@@ -173,7 +178,16 @@ def site_of(manifest: Manifest, environment: str | None = None) -> Site:
             f"environment is {environment!r}, wanted at most 16 letters, digits and hyphens: pipelines, queues and "
             "parameters are called after it. Rename it."
         )
-    return Site(manifest.name, environment, storage, str(manifest.region), role)
+    # Two environments that share a storage must not share releases: one would promote what the other has trained.
+    shared = environment is not None and manifest.environments[environment].storage is None
+    place = f"{storage}/{environment}" if shared else storage
+    site = Site(manifest.name, environment, place, str(manifest.region), role, storage)
+    output = manifest.pipelines.inference.output
+    if output and "{period}" in output:
+        raise SettingsError(
+            f"pipelines.inference.output is {output!r}, wanted a uri without {{period}}: {{run}} is known."
+        )
+    return replace(site, scores=site.path(output).rstrip("/")) if output else site
 
 
 def settings_files(site: Site, graph: Graph) -> dict[str, tuple[str, bytes]]:
@@ -303,6 +317,9 @@ class Places:
         """Where an output goes."""
         if step == RELEASE_STEP:
             return self.joined(f"{self.site.storage}/releases/", self.run)
+        if name == SCORES_OUTPUT and self.site.scores:
+            before, found, after = self.site.scores.partition("{run}")
+            return self.joined(before, self.run, after) if found else self.joined(f"{before}/", self.run)
         folder = f"/{step}" if name == MODEL_OUTPUT else f"/{step}/{name}"
         return self.joined(f"{self.site.storage}/{self.pipeline}/", self.run, folder)
 

@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from components.spec import NAMES, Mode
+from pipelines import choices
 from pipelines.aws.places import Site
 from pipelines.batch.definitions import execution_role, log_group
+from pipelines.batch.machines import instance
 from pipelines.cloudformation import policies
 from pipelines.cloudformation.policies import allow
 from pipelines.cloudformation.resources import Resource, Resources, attribute, reference, role
@@ -115,16 +118,22 @@ def _environment(manifest: Manifest, name: str, kind: str) -> Resource:
             "InstanceTypes": _families(manifest) if gpu else ["optimal"],
             "InstanceRole": attribute("InstanceProfile"),
         }
-    properties = {"ComputeEnvironmentName": name, "Type": "MANAGED", "State": "ENABLED", "ComputeResources": computing}
+    properties = {
+        "ComputeEnvironmentName": name,
+        "Type": "MANAGED",
+        "State": "ENABLED",
+        # Changed in place: one that is made anew would want a name that is taken.
+        "ReplaceComputeEnvironment": False,
+        "ComputeResources": computing,
+    }
     return {"Type": "AWS::Batch::ComputeEnvironment", "Properties": properties}
 
 
 def _families(manifest: Manifest) -> list[str]:
-    """The families of the instances with GPUs that the manifest names, such as g5."""
-    parts = [getattr(manifest.components, name) for name in type(manifest.components).model_fields]
-    every = [manifest.defaults, *(mode for part in parts for mode in (part.train, part.serve))]
-    found = {part.instance.split(".")[1] for part in every if part.instance}
-    return sorted(family for family in found if family[0] in "gp")
+    """The families of the instances with GPUs that jobs run on, such as g5."""
+    modes: tuple[Mode, ...] = ("train", "serve")
+    chosen = [choices.chosen(manifest, name, mode).instance or "" for name in NAMES for mode in modes]
+    return sorted({name.split(".")[1] for name in chosen if name and instance(name).gpus})
 
 
 def _queue(site: Site, request: Mapping[str, Any]) -> Resource:
@@ -143,4 +152,5 @@ def _queue(site: Site, request: Mapping[str, Any]) -> Resource:
 
 def _definition(request: Mapping[str, Any]) -> Resource:
     """A job definition. What the definition before it was stays active, so that a run in progress ends as it began."""
-    return {"Type": "AWS::Batch::JobDefinition", "Properties": pascal(request)}
+    kept = {"ResourceRetentionPolicy": {"SkipDeregisterOnUpdate": True}}
+    return {"Type": "AWS::Batch::JobDefinition", "Properties": {**pascal(request), **kept}}

@@ -100,12 +100,17 @@ def keys(manifest: Manifest) -> list[Statement]:
     return [allow(["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"], arns)] if arns else []
 
 
+def written(site: Site) -> list[str]:
+    """Where jobs write: below the storage, and where the manifest sends the scores."""
+    return [f"{site.storage}/", *([f"{site.scores}/"] if site.scores else [])]
+
+
 def jobs(site: Site, manifest: Manifest, images: Iterable[str]) -> list[Statement]:
     """What the role of the jobs may: read the data, write below the storage, pull the images, log."""
     logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     return [
-        *reading(site, [f"{site.storage}/", *data_uris(site, manifest)]),
-        writing(site, [f"{site.storage}/"]),
+        *reading(site, [*written(site), *data_uris(site, manifest)]),
+        writing(site, written(site)),
         *pulling(site, images),
         *keys(manifest),
         allow(
@@ -116,31 +121,33 @@ def jobs(site: Site, manifest: Manifest, images: Iterable[str]) -> list[Statemen
     ]
 
 
-def sagemaker_jobs(site: Site) -> list[Statement]:
-    """Starting and watching SageMaker jobs, whose names begin with the use case's."""
+def sagemaker_jobs(site: Site, names: str = "*") -> list[Statement]:
+    """Starting and watching SageMaker jobs.
+
+    Args:
+        site: where the use case lives.
+        names: what the names of jobs and models look like. A pipeline's are the service's own, and so are those of the
+            trainings of a tuning: these can be any.
+    """
     kinds = {
-        "processing-job": "ProcessingJob",
-        "training-job": "TrainingJob",
-        "transform-job": "TransformJob",
-        "hyper-parameter-tuning-job": "HyperParameterTuningJob",
+        f"processing-job/{names}": "ProcessingJob",
+        f"transform-job/{names}": "TransformJob",
+        "training-job/*": "TrainingJob",
+        "hyper-parameter-tuning-job/*": "HyperParameterTuningJob",
     }
+    resources = {resource: site.arn("sagemaker", resource) for resource in kinds}
     found = [
-        allow(
-            [f"sagemaker:Create{kind}", f"sagemaker:Describe{kind}", f"sagemaker:Stop{kind}"],
-            [site.arn("sagemaker", f"{resource}/*")],
-        )
+        allow([f"sagemaker:Create{kind}", f"sagemaker:Describe{kind}", f"sagemaker:Stop{kind}"], [resources[resource]])
         for resource, kind in kinds.items()
     ]
     models = ["sagemaker:CreateModel", "sagemaker:DeleteModel", "sagemaker:DescribeModel"]
+    model = site.arn("sagemaker", f"model/{names}")
     return [
         *found,
         # How a pipeline finds out which training was the best.
-        allow(
-            ["sagemaker:ListTrainingJobsForHyperParameterTuningJob"],
-            [site.arn("sagemaker", "hyper-parameter-tuning-job/*")],
-        ),
-        allow(models, [site.arn("sagemaker", "model/*")]),
-        allow(["sagemaker:AddTags", "sagemaker:ListTags"], [site.arn("sagemaker", "*")]),
+        allow(["sagemaker:ListTrainingJobsForHyperParameterTuningJob"], [resources["hyper-parameter-tuning-job/*"]]),
+        allow(models, [model]),
+        allow(["sagemaker:AddTags", "sagemaker:ListTags"], [*resources.values(), model]),
         passing(site, site.role, "sagemaker.amazonaws.com"),
     ]
 

@@ -6,8 +6,10 @@ deployment which was cut off goes on where it stood when it is asked for again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +17,7 @@ from typing import Any, Final
 from pipelines.aws.calls import CloudError, asking
 from pipelines.aws.places import Rendered, Site
 from pipelines.cloudformation.printer import TEMPLATE
+from shared.errors import SettingsError, did_you_mean, names
 
 Connect = Callable[[str], Any]
 CAPABILITIES: Final = ["CAPABILITY_NAMED_IAM"]
@@ -81,8 +84,18 @@ class Stack:
                     return None
                 raise
 
+    def parameters(self) -> dict[str, str]:
+        """The values that the stack's parameters have; none when there is no stack."""
+        if self.status() in (None, *ABSENT):
+            return {}
+        with asking(f"stack {self.name}"):
+            found = self.client.describe_stacks(StackName=self.name)["Stacks"][0].get("Parameters", [])
+        return {item["ParameterKey"]: item["ParameterValue"] for item in found}
+
     def planned(self, rendered: Rendered, parameters: Mapping[str, str]) -> tuple[str, list[Change]]:
         """Make a change set: its name, and what it would do; no name when there is nothing to do.
+
+        Parameters that are not given keep the values that the stack has.
 
         Raises:
             CloudError: CloudFormation refuses the template, or the stack is in a state that nothing can update.
@@ -91,6 +104,13 @@ class Stack:
         if found in BROKEN:
             raise CloudError(f"stack {self.name} is in state {found}, which nothing can update. Destroy it first.")
         content = rendered.files[TEMPLATE]
+        declared = json.loads(content).get("Parameters", {}) if content.startswith(b"{") else {}
+        unknown = [name for name in parameters if name not in declared]
+        if unknown:
+            hint = did_you_mean(unknown[0], declared) or f" It has {names(declared)}."
+            raise SettingsError(f"the template has no parameter {unknown[0]!r}.{hint}")
+        kept = {name: value for name, value in self.parameters().items() if name in declared}
+        parameters = {**kept, **parameters}
         said = [f"{name}={value}" for name, value in sorted(parameters.items())]
         name = "quartet-" + hashlib.sha256(content + "\n".join(said).encode()).hexdigest()[:16]
         request = {
@@ -142,6 +162,15 @@ class Stack:
             known = {item["ChangeSetName"] for page in pages for item in page["Summaries"]}
             if name in known:
                 self.client.delete_change_set(StackName=self.name, ChangeSetName=name)
+
+    def forget(self) -> None:
+        """Remove what a change set alone has made: a stack without resources, which is of no use to anybody."""
+        from botocore.exceptions import ClientError
+
+        if self.status() == "REVIEW_IN_PROGRESS":
+            # Who may plan may perhaps not delete; the empty stack is a blemish and no fault.
+            with contextlib.suppress(ClientError):
+                self.client.delete_stack(StackName=self.name)
 
     def execute(self, change_set: str) -> None:
         """Carry a change set out and wait for its end.

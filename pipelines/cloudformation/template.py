@@ -59,7 +59,6 @@ class Engine:
         images: the images that the jobs run.
         statements: what running the pipelines needs, for the role of the machines or of the pipelines.
         resources: what else the engine needs.
-        parameters: the template's parameters for these.
         digest: SHA-256 of the manifest.
     """
 
@@ -69,7 +68,6 @@ class Engine:
     digest: str
     statements: Sequence[Statement] = ()
     resources: Resources = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def template(site: Site, manifest: Manifest, engine: Engine) -> dict[str, Any]:
@@ -94,16 +92,19 @@ def template(site: Site, manifest: Manifest, engine: Engine) -> dict[str, Any]:
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"Quartet: the use case {site.title}",
-        "Parameters": {
-            **_parameters(scheduled=any(name.endswith("Schedule") for name in resources)),
-            **engine.parameters,
-        },
+        "Parameters": _parameters(engine, resources),
         "Conditions": {
+            **({"MakesModelGroup": _says("MakeModelGroup")} if engine.pipelines else {}),
             "Bounded": {"Fn::Not": [{"Fn::Equals": [reference("BoundaryArn"), ""]}]},
-            "MakesJobsRole": {"Fn::Equals": [reference("MakeJobsRole"), "true"]},
+            "MakesJobsRole": _says("MakeJobsRole"),
         },
         "Resources": used(resources),
     }
+
+
+def _says(parameter: str) -> dict[str, Any]:
+    """Whether a parameter is `true`."""
+    return {"Fn::Equals": [reference(parameter), "true"]}
 
 
 def used(resources: Resources) -> Resources:
@@ -111,8 +112,8 @@ def used(resources: Resources) -> Resources:
     return dict(sorted(resources.items()))
 
 
-def _parameters(*, scheduled: bool) -> dict[str, Any]:
-    parameters = {
+def _parameters(engine: Engine, resources: Resources) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
         "BoundaryArn": {
             "Type": "String",
             "Default": "",
@@ -132,7 +133,15 @@ def _parameters(*, scheduled: bool) -> dict[str, Any]:
             "Description": "Whether the stack makes the role that the manifest names, or somebody else has made it.",
         },
     }
-    switch = {
+    group: dict[str, Any] = {
+        "MakeModelGroup": {
+            "Type": "String",
+            "Default": "true",
+            "AllowedValues": ["true", "false"],
+            "Description": "Whether the stack makes the group of models; an earlier stack leaves one behind.",
+        },
+    }
+    switch: dict[str, Any] = {
         "Schedules": {
             "Type": "String",
             "Default": "ENABLED",
@@ -140,7 +149,8 @@ def _parameters(*, scheduled: bool) -> dict[str, Any]:
             "Description": "Whether the manifest's schedules start anything.",
         },
     }
-    return parameters | (switch if scheduled else {})
+    scheduled = any(name.endswith("Schedule") for name in resources)
+    return {**parameters, **(group if engine.pipelines else {}), **(switch if scheduled else {})}
 
 
 def _jobs_role(site: Site, manifest: Manifest, engine: Engine) -> Resources:
@@ -161,7 +171,9 @@ def _machines(site: Site, engine: Engine) -> Resources:
     if not pipelines:
         return {}
     logs = log_group(f"/aws/vendedlogs/states/{site.title}")
-    objects = [f"{site.storage}/releases/", f"{site.storage}/inference/"]
+    # A job on AWS Batch tells why it failed in a file beside its outputs, which a training has too.
+    folders = ("releases", "inference", *(("training",) if engine.resources else ()))
+    objects = [f"{site.storage}/{folder}/" for folder in folders]
     statements = [
         *engine.statements,
         *policies.reading(site, objects),
@@ -211,6 +223,7 @@ def _pipelines(site: Site, engine: Engine) -> Resources:
             "ModelPackageGroupName": site.title,
             "ModelPackageGroupDescription": f"Quartet: the models of {site.title}, one version a release",
         },
+        "Condition": "MakesModelGroup",
         "DeletionPolicy": "Retain",
         "UpdateReplacePolicy": "Retain",
     }
@@ -451,7 +464,7 @@ def sagemaker_statements(site: Site) -> list[Statement]:
 
 def state_machine_statements(site: Site) -> list[Statement]:
     """What running a graph on SageMaker needs, for the role of a state machine that waits for its jobs."""
-    return [*policies.sagemaker_jobs(site), policies.watched(site, SAGEMAKER_RULES)]
+    return [*policies.sagemaker_jobs(site, f"{site.title}-*"), policies.watched(site, SAGEMAKER_RULES)]
 
 
 def batch_statements(site: Site) -> list[Statement]:

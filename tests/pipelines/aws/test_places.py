@@ -10,6 +10,7 @@ import pytest
 
 from components.spec import specs
 from pipelines.aws.places import (
+    Places,
     Site,
     listing,
     no_labels,
@@ -20,7 +21,7 @@ from pipelines.aws.places import (
     training_data,
     windows,
 )
-from pipelines.graph import training_graph
+from pipelines.graph import Destination, Output, training_graph
 from pipelines.manifest import Manifest, for_environment
 from shared.errors import SettingsError
 
@@ -142,3 +143,23 @@ def test_settings_files_hold_what_the_jobs_are_told(site: Site) -> None:
     assert set(files) == {"processing", "monitoring", "release"}
     assert json.loads(files["processing"][1]) == {"ids": ["id", "day"], "target": "late"}
     assert prefixes(files)["processing"] == files["processing"][0].removesuffix("/settings.json")
+
+
+def test_environments_that_share_a_storage_share_their_data_and_nothing_else() -> None:
+    found = manifest(environments={"dev": {}, "prod": {}})
+    dev, prod = (site_of(for_environment(found, name), name) for name in ("dev", "prod"))
+
+    assert (dev.storage, prod.storage) == ("s3://bucket/toy/dev", "s3://bucket/toy/prod")
+    assert dev.path("{storage}/data/x.csv") == prod.path("{storage}/data/x.csv") == "s3://bucket/toy/data/x.csv"
+
+
+def test_scores_go_where_the_manifest_sends_them() -> None:
+    sent = manifest(pipelines={"inference": {"output": "s3://out/scores/{run}/"}})
+    site = site_of(sent)
+    places = Places(
+        site, "inference", {}, {}, lambda *pieces: "".join(pieces), "r1", {}, str, str, str,
+    )  # fmt: skip
+
+    assert places(Destination("algorithm", "scores")) == "s3://out/scores/r1"
+    assert places(Output("algorithm", "scores")) == "s3://out/scores/r1"
+    assert places(Destination("monitoring", "report")) == "s3://bucket/toy/inference/r1/monitoring/report"

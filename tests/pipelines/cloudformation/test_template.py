@@ -140,6 +140,14 @@ def test_the_jobs_write_below_the_storage_and_nowhere_else(engine: str, rendered
     assert written == [f"arn:aws:s3:::{STORAGE.removeprefix('s3://')}/*"]
 
 
+def test_the_jobs_write_where_the_manifest_sends_the_scores(engine: str, rendered: Rendering) -> None:
+    sent = ("release: {approve: automatic}", "release: {approve: automatic}\n  inference: {output: 's3://out/scores/'}")
+    found = list(statements(template_of(rendered(engine, sent)), "JobsRole"))
+    written = [item for statement in found if "s3:PutObject" in statement["Action"] for item in statement["Resource"]]
+
+    assert "arn:aws:s3:::out/scores/*" in written
+
+
 def test_the_jobs_read_the_manifest_s_data_also_where_it_lies_elsewhere(engine: str, rendered: Rendering) -> None:
     moved = ('uri: "{storage}/data/score/{period}.csv"', 'uri: "s3://raw-flights/new/{period}.csv"')
     found = list(statements(template_of(rendered(engine, moved)), "JobsRole"))
@@ -260,6 +268,47 @@ def test_the_pointer_to_the_release_in_use_is_no_resource(engine: str, rendered:
     parameters = of_type(template_of(rendered(engine)), "AWS::SSM::Parameter")
 
     assert [item["Name"] for item in parameters.values()] == ["/flights/deployment"]
+
+
+# --- What AWS calls things
+
+
+def test_a_schedule_hands_on_the_time_that_it_was_due(engine: str, rendered: Rendering) -> None:
+    """AWS: "Adding context attributes", EventBridge Scheduler User Guide."""
+    found = of_type(template_of(rendered(engine)), "AWS::Scheduler::Schedule")["InferenceSchedule"]["Target"]["Input"]
+
+    assert json.loads(found)["Time"] == "<aws.scheduler.scheduled-time>"
+
+
+def test_approval_is_the_event_of_the_model_registry(rendered: Rendering) -> None:
+    """AWS: "SageMaker model package state change" in the SageMaker Developer Guide."""
+    rule = of_type(template_of(rendered("sagemaker-pipelines")), "AWS::Events::Rule")["ApprovalRule"]
+
+    assert rule["EventPattern"]["detail-type"] == ["SageMaker Model Package State Change"]
+    assert rule["EventPattern"]["detail"]["ModelApprovalStatus"] == ["Approved"]
+
+
+def test_a_pipeline_may_ask_the_loop_by_its_queue(rendered: Rendering) -> None:
+    template = template_of(rendered("sagemaker-pipelines"))
+    allowed = [item for item in statements(template, "PipelineRole") if item["Action"] == ["sqs:SendMessage"]]
+    queue = template["Resources"]["DriftQueue"]["Properties"]["QueueName"]
+
+    assert [item["Resource"] for item in allowed] == [[f"arn:aws:sqs:eu-west-1:123456789012:{queue}"]]
+
+
+def test_models_outlive_the_stack_and_a_later_one_takes_them_over(rendered: Rendering) -> None:
+    template = template_of(rendered("sagemaker-pipelines"))
+    group = template["Resources"]["Models"]
+
+    assert (group["DeletionPolicy"], group["Condition"]) == ("Retain", "MakesModelGroup")
+    assert template["Parameters"]["MakeModelGroup"]["Default"] == "true"
+
+
+def test_failed_pipelines_are_counted_where_sagemaker_counts_them(rendered: Rendering) -> None:
+    """AWS: "Monitor SageMaker AI pipelines with CloudWatch": namespace AWS/Sagemaker/ModelBuildingPipeline."""
+    alarm = of_type(template_of(rendered("sagemaker-pipelines")), "AWS::CloudWatch::Alarm")["TrainingFailedAlarm"]
+
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Sagemaker/ModelBuildingPipeline", "ExecutionFailed")
 
 
 # --- AWS Batch
