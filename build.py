@@ -28,7 +28,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -72,10 +72,13 @@ PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_
 CERTIFICATES: Final = "/run/secrets/certificates"
 
 EVERYWHERE: Final = re.compile(
-    r"\.dockerignore|build\.py|components/[^/]+\.py|components/[^/]+/Dockerfile|packing/.+|requirements/uv\.txt|shared/.+"
+    r"\.dockerignore|base-images\.lock|build\.py|components/[^/]+\.py|components/[^/]+/Dockerfile|packing/.+|"
+    r"pyproject\.toml|requirements/uv\.txt|shared/.+",
+    re.DOTALL,
 )
-"""What every image is made with. A Dockerfile too: the four share one skeleton, so one never changes alone."""
-NOWHERE: Final = re.compile(r".*\.(md|in)")
+"""What every image is made with. A Dockerfile too: the four share one skeleton, so one never changes alone. And
+pyproject.toml, whose version is a label."""
+NOWHERE: Final = re.compile(r".*\.(md|in)", re.DOTALL)
 """What enters no image."""
 HARDENED: Final[Mapping[str, Any]] = {
     "network_mode": "none",
@@ -85,6 +88,12 @@ HARDENED: Final[Mapping[str, Any]] = {
     "security_opt": ["no-new-privileges"],
 }
 """What an image has to bear: no network, no writing but to /tmp and the mounts, no privileges."""
+REGISTRY: Final = re.compile(
+    r"([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(:[0-9]+)?"
+    r"(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)*"
+)
+"""A host, a port and a path, as names of images have them (distribution's reference grammar)."""
+TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
 
 
 class BuildError(QuartetError):
@@ -160,7 +169,7 @@ def _no_image(chosen: Sequence[Spec], variant: str | None, architecture: str | N
         if variant and variant in spec.variants:
             built_for = names(spec.variants[variant].architectures)
             return f"{spec.name}'s variant {variant!r} is built for {built_for} and not for {architecture!r}."
-    known = [item for spec in chosen for item in spec.variants]
+    known = list(dict.fromkeys(item for spec in chosen for item in spec.variants))
     wanted = " for ".join(repr(word) for word in (variant, architecture) if word)
     return f"no image fits {wanted}; the variants of {names([spec.name for spec in chosen])} are {names(known, 12)}."
 
@@ -328,16 +337,30 @@ def build_arguments(
 
 
 def imports_of(component: str, root: Path = ROOT) -> list[str]:
-    """The modules of other packages that a component and `shared` import, wherever in their sources."""
+    """The modules of other packages that a component and `shared` import, wherever in their sources.
+
+    Raises:
+        BuildError: a source is no Python.
+    """
     found: set[str] = set(LOADED_BY_NAME)
     for package in ("shared", f"components/{component}"):
         for path in (root / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(_parsed(path, root)):
                 if isinstance(node, ast.Import):
                     found |= {alias.name for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     found.add(node.module)
     return sorted(name for name in found if name.partition(".")[0] not in ("__future__", "components", "shared"))
+
+
+def _parsed(path: Path, root: Path) -> ast.Module:
+    name = path.relative_to(root)
+    try:
+        return ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        raise BuildError(f"{name}, line {error.lineno}, is no Python ({error.msg}): mend it, then build.") from None
+    except ValueError as error:
+        raise BuildError(f"{name} is no Python ({error}): mend it, then build.") from None
 
 
 def index_settings(pip: Mapping[str, str], environment: Mapping[str, str], certificates: bool) -> str:
@@ -476,14 +499,20 @@ def engine() -> docker.DockerClient:
         client = docker.from_env()
         client.ping()
     except docker.errors.DockerException as error:
+        place = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         raise BuildError(
-            f"no Docker engine answers ({_last_line(error)}): run `engine/start`, or set DOCKER_HOST."
+            f"no Docker engine answers at {place}{_reason(error)}: run `engine/start`, or set DOCKER_HOST."
         ) from None
     return client
 
 
-def _last_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+def _reason(error: BaseException | None) -> str:
+    """What the operating system said, below what libraries made of it: in brackets, empty where it said nothing."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return f" ({error.strerror})"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def version() -> str:
@@ -492,26 +521,50 @@ def version() -> str:
 
 
 def revision() -> str:
-    """The commit that is checked out, marked where files differ from it."""
+    """The commit that is checked out, marked where files differ from it; `unknown` outside of a repository."""
     commit = _output("git", "rev-parse", "HEAD")
-    return f"{commit}{'-dirty' if _output('git', 'status', '--porcelain') else ''}" if commit else "unknown"
+    return f"{commit}{'-dirty' if git('status', '--porcelain') else ''}" if commit else "unknown"
 
 
 def changed_files(base: str) -> list[str]:
-    """Files that differ from where this work left `base`, committed or not.
+    """Files that differ from where this work left `base`, committed or not; a file that was moved under both names.
 
     Raises:
-        BuildError: git does not know `base`.
+        BuildError: git does not know `base`, or fails.
     """
-    if not _output("git", "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}"):
+    git("rev-parse", "--git-dir")
+    commit = _output("git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+    if not commit:
         raise BuildError(f"git knows no commit {base!r}: fetch it, or give another --base.")
-    fork = _output("git", "merge-base", base, "HEAD") or base
-    listed = (
-        _output("git", "diff", "--name-only", fork)
-        + "\n"
-        + _output("git", "ls-files", "--others", "--exclude-standard")
+    # A shallow clone may know no common ancestor: then whatever differs from `base` itself counts.
+    fork = git("merge-base", commit, "HEAD", fine=(0, 1)).strip() or commit
+    listed = git("diff", "--name-only", "--no-renames", "-z", fork) + git(
+        "ls-files", "--others", "--exclude-standard", "-z"
     )
-    return sorted({line for line in listed.splitlines() if line})
+    return sorted({name for name in listed.split("\0") if name})
+
+
+def git(*arguments: str, fine: Sequence[int] = (0,)) -> str:
+    """What a git command prints.
+
+    Args:
+        arguments: the command's words.
+        fine: exit codes that are no failure.
+
+    Raises:
+        BuildError: it fails, so that nothing it printed is to be trusted.
+    """
+    try:
+        done = subprocess.run(
+            ("git", *arguments),
+            cwd=ROOT, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False, timeout=60,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"git {arguments[0]} did not run ({error}): what has changed is not known.") from None
+    if done.returncode not in fine:
+        said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise BuildError(f"git {arguments[0]} failed ({said}): what has changed is not known.")
+    return done.stdout
 
 
 def platforms(client: docker.DockerClient, prefix: Sequence[str]) -> set[str]:
@@ -569,7 +622,7 @@ def registry_bases(client: docker.DockerClient, wanted: Iterable[Image]) -> dict
         try:
             data = client.images.get_registry_data(base)
         except docker.errors.APIError as error:
-            raise BuildError(f"no registry tells the digest of {base}: {error.explanation or error}") from None
+            raise BuildError(f"no registry tells the digest of {base}: {_explained(error)}") from None
         if not data.has_platform(f"linux/{image.architecture}"):
             raise BuildError(f"the registry has {base}, and not for {image.architecture}.")
         found.setdefault(base, {})[image.architecture] = str(data.attrs["Descriptor"]["digest"])
@@ -592,7 +645,7 @@ def build(image: Image, prefix: Sequence[str], files: Mapping[str, Path], how: H
     environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
     if subprocess.run(command, input=dockerfile, env=environment, check=False).returncode:
         raise BuildError(
-            f"{image.local} was not built; docker's last lines above say why. The base comes from engine/base."
+            f"{how.name(image)} was not built; docker's last lines above say why. The base comes from engine/base."
         )
 
 
@@ -682,23 +735,44 @@ def push(client: docker.DockerClient, image: Image, name: str) -> str:
     """
     import docker
 
+    found = built(client, image.local)
+    held = held_digest(client, name)
+    if held is not None:
+        if by_digest(name, held) not in found.attrs["RepoDigests"]:
+            raise BuildError(
+                f"{name} is {held} in the registry, which is not the image built here: tags are not moved. "
+                "Take another --tag."
+            )
+        return checked_manifest(client, name, held)
     try:
-        built = client.images.get(image.local)
-        held = held_digest(client, name)
-        if held is not None:
-            if by_digest(name, held) not in built.attrs["RepoDigests"]:
-                raise BuildError(
-                    f"{name} is {held} in the registry, which is not the image built here: tags are not moved. "
-                    "Take another --tag."
-                )
-            return checked_manifest(client, name, held)
-        built.tag(name)
+        found.tag(name)
         digest = pushed_digest(client.api.push(name, stream=True, decode=True), name)
-    except docker.errors.ImageNotFound:
-        raise BuildError(f"there is no image {image.local} here: build it first (python build.py build).") from None
-    except docker.errors.APIError as error:
-        raise BuildError(f"{name} was not pushed: {error.explanation or error}") from None
+    except (BuildError, docker.errors.DockerException) as error:
+        # The local engine says then, too, that there is no such image.
+        with suppress(docker.errors.DockerException):
+            client.images.remove(name)
+        if isinstance(error, BuildError):
+            raise
+        raise BuildError(f"{name} was not pushed: {_explained(error)}") from None
     return checked_manifest(client, name, digest)
+
+
+def built(client: docker.DockerClient, name: str) -> Any:
+    """An image of the local engine.
+
+    Raises:
+        BuildError: it has none of that name.
+    """
+    import docker
+
+    try:
+        return client.images.get(name)
+    except docker.errors.ImageNotFound:
+        raise BuildError(f"there is no image {name} here: build it first (python build.py build).") from None
+
+
+def _explained(error: Exception) -> str:
+    return str(getattr(error, "explanation", None) or error)
 
 
 def held_digest(client: docker.DockerClient, name: str) -> str | None:
@@ -741,7 +815,7 @@ def checked_manifest(client: docker.DockerClient, name: str, digest: str | None 
     try:
         descriptor = client.images.get_registry_data(name).attrs["Descriptor"]
     except docker.errors.APIError as error:
-        raise BuildError(f"the registry holds no {name}: {error.explanation or error}") from None
+        raise BuildError(f"the registry holds no {name}: {_explained(error)}") from None
     if descriptor["mediaType"] != SCHEMA_2:
         raise BuildError(f"{name} is a {descriptor['mediaType']}, which SageMaker refuses: wanted {SCHEMA_2}.")
     if digest not in (None, descriptor["digest"]):
@@ -750,8 +824,23 @@ def checked_manifest(client: docker.DockerClient, name: str, digest: str | None 
 
 
 def read_lock(path: Path = LOCK) -> dict[str, str]:
-    """images.lock.json: `component/variant/arch` to the `repository@sha256:…` that pipelines take; empty without it."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    """images.lock.json: `component/variant/arch` to the `repository@sha256:…` that pipelines take; empty without it.
+
+    Raises:
+        BuildError: the file is no such thing, or its folder is not there.
+    """
+    wanted = "wanted JSON: component/variant/arch to repository@sha256:…; restore it, or delete it"
+    if not path.parent.is_dir():
+        raise BuildError(f"there is no folder {path.parent} for {path.name}: make it, or give another --lock.")
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BuildError(f"{path.name} cannot be read ({error}), {wanted}.") from None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise BuildError(f"{path.name} holds something else than digests, {wanted}.")
+    return found
 
 
 def write_lock(digests: Mapping[str, str], path: Path = LOCK) -> None:
@@ -760,8 +849,15 @@ def write_lock(digests: Mapping[str, str], path: Path = LOCK) -> None:
 
 
 def write_sorted(content: Mapping[str, Any], path: Path) -> None:
-    """Write JSON whose lines differ only where the content does."""
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    """Write JSON whose lines differ only where the content does.
+
+    Raises:
+        BuildError: the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BuildError(f"{path} cannot be written ({error.strerror}): give another place.") from None
 
 
 def moved(digests: Mapping[str, str], locked: Mapping[str, str]) -> list[str]:
@@ -776,6 +872,23 @@ def moved(digests: Mapping[str, str], locked: Mapping[str, str]) -> list[str]:
 def by_digest(name: str, digest: str) -> str:
     """A tagged name with the digest in the tag's place."""
     return f"{name.rpartition(':')[0]}@{digest}"
+
+
+def check_names(tag: str | None, registry: str | None = None) -> None:
+    """See that images can be called so, before anything is built or published.
+
+    Raises:
+        BuildError: they cannot.
+    """
+    if registry is not None and not REGISTRY.fullmatch(registry):
+        raise BuildError(
+            f"{registry!r} names no registry, wanted a host as in 'registry.example:5000/team': no scheme, no spaces, "
+            "no slash at the end."
+        )
+    if tag is not None and not TAG.fullmatch(tag):
+        raise BuildError(
+            f"{tag!r} is no tag, wanted 1 to 128 letters, digits, '_', '.' and '-', and no '.' or '-' first."
+        )
 
 
 # --- The command line
@@ -842,6 +955,7 @@ def build_images(
     component: str | None, variant: str | None, arch: str | None, tag: str | None, no_cache: bool, pinned_base: bool
 ) -> None:
     """Build images; without --variant those of the CPU."""
+    check_names(tag)
     chosen = selected(component, variant, arch)
     how = How(tag=tag, cache=not no_cache, bases=read_bases() if pinned_base else None)
     client = engine()
@@ -870,7 +984,7 @@ def size(component: str | None, variant: str | None, arch: str | None) -> None:
     client = engine()
     click.echo(f"{'image':<36} {'MB':>6} {'gzip -6':>8}  largest packages, MB")
     for image in selected(component, variant, arch):
-        found = client.images.get(image.local)
+        found = built(client, image.local)
         parts = ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in largest(client, image.local))
         click.echo(
             f"{image.local:<36} {found.attrs['Size'] / 1e6:>6.0f} {compressed(found.save()) / 1e6:>8.1f}  {parts}"
@@ -911,6 +1025,8 @@ def push_images(
     component: str | None, variant: str | None, arch: str | None, registry: str, tag: str, lock: Path
 ) -> None:
     """Publish images and write their digests to images.lock.json, which stays as it is unless all are published."""
+    check_names(tag, registry)
+    read_lock(lock)
     client = engine()
     pushed: dict[str, str] = {}
     for image in selected(component, variant, arch):
@@ -931,13 +1047,15 @@ def digests(
     component: str | None, variant: str | None, arch: str | None, registry: str, tag: str, check: bool, lock: Path
 ) -> None:
     """Write images.lock.json from what a registry holds."""
+    check_names(tag, registry)
+    held = read_lock(lock)
     client = engine()
     chosen = {image: image.published(registry, tag) for image in selected(component, variant, arch)}
     found = {image.key: by_digest(name, checked_manifest(client, name)) for image, name in chosen.items()}
     if not check:
         write_lock(found, lock)
         click.echo(f"{lock.name} is written.")
-    elif differing := moved(found, read_lock(lock)):
+    elif differing := moved(found, held):
         raise BuildError("\n".join([*differing, "Somebody moved a tag, or the lock is of another one."]))
     else:
         click.echo(f"{lock.name} says the same.")

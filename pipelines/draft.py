@@ -289,9 +289,16 @@ def name_of(stem: str) -> str:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """A file as a uri of a manifest in `folder`: relative where it lies below it."""
+    """A file as a uri of a manifest in `folder`: relative where it lies below it.
+
+    Raises:
+        SettingsError: its path has braces, which a uri of the manifest would take for placeholders.
+    """
     path, folder = path.absolute(), folder.absolute()
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    found = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    if re.search(r"[{}]", found):
+        raise SettingsError(f"data {found!r} has braces in its path, which mark placeholders in a uri. Rename it.")
+    return found
 
 
 def described(draft: Draft) -> Iterable[str]:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from pipelines.aws.releases import release_id
 from pipelines.ledger import Entry, Ledger
-from shared.errors import SettingsError
+from pipelines.releases import absent
+from shared.errors import ArtefactError, SettingsError
 
 SHORT: Final = 16
 """Digits of a digest that are shown; --json has all of them."""
@@ -20,16 +21,26 @@ def ancestry(ledger: Ledger, release: Entry) -> list[Entry]:
         SettingsError: one of them is not there.
         ArtefactError: one is no release.
     """
-    found = [release]
+    found = [_whole(release)]
     while (parent := found[-1].content["parent"]) is not None:
         name = release_id(parent) if "://" in parent else parent  # in the cloud a parent is named by its uri
         if any(name == one.id for one in found):
             break
         try:
-            found.append(ledger.read(name))
+            found.append(_whole(ledger.read(name)))
         except SettingsError as error:
             raise SettingsError(f"release {found[-1].id!r} names its parent, but {error}") from None
     return found
+
+
+def _whole(release: Entry) -> Entry:
+    """A release with all that its lineage tells."""
+    lacking = next(absent(release.content), None)
+    if lacking is not None:
+        raise ArtefactError(
+            f"release {release.id!r} has no usable {lacking}. Restore its release.json, or train again."
+        )
+    return release
 
 
 def origin(release: Entry) -> dict[str, Any]:

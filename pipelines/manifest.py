@@ -7,12 +7,13 @@ Settings of components stay free-form here: the component that gets them is the 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -25,6 +26,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from components.spec import NAMES
+from pipelines import values
 from shared.errors import SettingsError, did_you_mean, names
 
 Engine = Literal["local", "sagemaker-pipelines", "step-functions", "airflow", "batch"]
@@ -37,6 +39,8 @@ IMAGES_LOCK: Final = "images.lock.json"
 """Read beside the manifest when it is there: what `build.py push` writes."""
 ARCHITECTURE: Final = "amd64"
 """The processor whose images are taken."""
+NODES: Final = 100_000
+"""Keys and values of a manifest, counted where an alias repeats them: a few short lines can mean billions."""
 
 
 def seconds(value: Any) -> Any:
@@ -71,6 +75,17 @@ Period = Annotated[str, BeforeValidator(as_text), Field(pattern=PERIOD)]
 Uri = Annotated[str, Field(min_length=1), AfterValidator(known_placeholders)]
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$"), AfterValidator(values.use_case_name)]
+EnvironmentName = Annotated[str, Field(pattern=values.ENVIRONMENT)]
+Region = Annotated[str, Field(pattern=values.REGION)]
+Stored = Annotated[str, AfterValidator(values.stored)]
+Topic = Annotated[str, AfterValidator(values.topic)]
+EncryptionKey = Annotated[str, AfterValidator(values.encryption_key)]
+TagKey = Annotated[str, AfterValidator(values.tag_key)]
+Expression = Annotated[str, AfterValidator(values.schedule)]
+Alarm = Literal["training_failed", "inference_failed", "loop_failed"]
+
+
 class Part(BaseModel):
     """Base of every part of the manifest: immutable, no unknown keys, no NaN."""
 
@@ -100,8 +115,8 @@ class Resources(Part):
     retries: int | None = Field(default=None, ge=0, le=30)
     network_isolation: bool | None = None
     spot: bool | None = None
-    kms_key: str | None = None
-    tags: dict[str, str] = Field(default_factory=dict)
+    kms_key: EncryptionKey | None = None
+    tags: dict[TagKey, str] = Field(default_factory=dict)
 
 
 class Train(Resources):
@@ -320,9 +335,9 @@ class Pipelines(Part):
 class Schedule(Part):
     """When the pipelines start by themselves (EventBridge expressions)."""
 
-    inference: str | None = Field(default=None, pattern=r"^(cron|rate|at)\(.+\)$")
-    training: str | None = Field(default=None, pattern=r"^(cron|rate|at)\(.+\)$")
-    timezone: str = "UTC"
+    inference: Expression | None = None
+    training: Expression | None = None
+    timezone: Annotated[str, AfterValidator(values.time_zone)] = "UTC"
 
 
 class DriftCondition(Part):
@@ -353,7 +368,7 @@ class Drift(Part):
     with_: DriftData | None = Field(default=None, alias="with")
     cooldown: Duration = 86400
     max_per_month: int = Field(default=4, ge=1)
-    notify: str | None = None
+    notify: Topic | None = None
 
     @model_validator(mode="after")
     def _retraining_has_data(self) -> Drift:
@@ -399,8 +414,8 @@ class Tracking(Part):
 class Environment(Part):
     """What differs in one deployment (dev, prod)."""
 
-    region: str | None = None
-    storage: str | None = None
+    region: Region | None = None
+    storage: Stored | None = None
     role: str | None = None
     defaults: Resources = Resources()
     gates_required: bool = False
@@ -410,14 +425,14 @@ class Manifest(Part):
     """A use case."""
 
     api_version: Literal["quartet/v1"] = Field(alias="apiVersion")
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")
+    name: Name
     data: Data
     components: Components
     engine: Engine = "local"
     platform: Literal["sagemaker", "batch"] = "sagemaker"
     batch: Batch = Batch()
-    region: str | None = None
-    storage: str | None = None
+    region: Region | None = None
+    storage: Stored | None = None
     role: str | None = None
     images: dict[ComponentName, Image] = Field(default_factory=dict)
     images_lock: str | None = Field(default=None, min_length=1)
@@ -425,9 +440,9 @@ class Manifest(Part):
     pipelines: Pipelines = Pipelines()
     schedule: Schedule = Schedule()
     drift: Drift | None = None
-    alarms: dict[str, str] = Field(default_factory=dict)
+    alarms: dict[Alarm, Topic] = Field(default_factory=dict)
     tracking: Tracking | None = None
-    environments: dict[str, Environment] = Field(default_factory=dict)
+    environments: dict[EnvironmentName, Environment] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _window_has_periods(self) -> Manifest:
@@ -586,7 +601,8 @@ def read_document(path: Path) -> Document:
     """The YAML mapping in a file, with its lines.
 
     Raises:
-        SettingsError: the file is missing, is no YAML, repeats a key, or holds no mapping.
+        SettingsError: the file is missing, is no YAML, repeats a key, holds no mapping, is nested too deeply, or
+            has aliases that make it too large.
     """
     try:
         content = path.read_bytes()
@@ -600,9 +616,36 @@ def read_document(path: Path) -> Document:
         raise SettingsError(f"{path}:{mark.line + 1 if mark else 1}: no YAML: {_first_line(error.problem)}.") from None
     except YAMLError as error:
         raise SettingsError(f"{path}: no YAML: {_first_line(str(error))}.") from None
+    except RecursionError:
+        raise SettingsError(f"{path}:1: the manifest is nested too deeply. Write it flatter.") from None
+    _check_size(path, value)
     if not isinstance(value, CommentedMap):
         raise SettingsError(f"{path}:1: found {_kind(value)}, wanted a mapping: apiVersion: quartet/v1 …")
     return Document(path, value, hashlib.sha256(content).hexdigest())
+
+
+def _check_size(path: Path, value: Any) -> None:
+    """Make sure that all that the aliases stand for can be written out.
+
+    Raises:
+        SettingsError: it is too much.
+    """
+    if next(itertools.islice(_nodes(value), NODES, None), None) is not None:
+        raise SettingsError(
+            f"{path}:1: the manifest has more than {NODES:,} keys and values, aliases (*name) written out. "
+            "Use fewer aliases, or shorter lists."
+        )
+
+
+def _nodes(value: Any) -> Iterator[int]:
+    """A 1 for each key, item and value in a YAML value."""
+    yield 1
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _nodes(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _nodes(item)
 
 
 def plain(value: Any) -> Any:
@@ -635,7 +678,13 @@ def _found_and_wanted(error: Any, loc: Loc) -> str:
         return "nothing found, but this key is required."
     wanted = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     wanted = wanted.replace("String should match pattern", "text that matches")
-    return f"found {_shown(error['input'])}, wanted {wanted}."
+    near = did_you_mean(str(error["input"]), _listed(error)) if error["type"] == "literal_error" else ""
+    return f"found {_shown(error['input'])}, wanted {wanted}.{near}"
+
+
+def _listed(error: Any) -> list[str]:
+    """The names of which one was wanted."""
+    return re.findall(r"'([^']*)'", error["ctx"]["expected"])
 
 
 def _shown(value: Any) -> str:

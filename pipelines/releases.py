@@ -112,14 +112,14 @@ def read_release(storage: Storage, release_id: str) -> Release:
     content = read_json(path, "release")
     if not isinstance(content, dict) or content.get("apiVersion") != API_VERSION:
         raise ArtefactError(f"release {path} is no {API_VERSION} release. Run the training pipeline again.")
-    absent = next(_absent(content), None)
-    if absent is not None:
-        raise ArtefactError(f"release {path} has no usable {absent}. Restore the file, or run the training pipeline.")
+    lacking = next(absent(content), None)
+    if lacking is not None:
+        raise ArtefactError(f"release {path} has no usable {lacking}. Restore the file, or run the training pipeline.")
     return Release(path, content)
 
 
-def _absent(content: Mapping[str, Any]) -> Iterator[str]:
-    """Paths of the keys that a release lacks, or whose value is of the wrong type."""
+def absent(content: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of the keys that a release lacks, or whose value is of the wrong type; take no more than the first."""
     yield from _lacking(content, KEYS, "")
     yield from _lacking(content["data"], {"uri": str, "periods": list}, "data.")
     for name, part in content["parts"].items():
@@ -212,10 +212,17 @@ def rollback(storage: Storage) -> tuple[str, str]:
         now = current_id(storage)
         earlier = [move["from"] for move in history(storage) if move["move"] == "promote" and move["to"] == now]
         if now is None or not earlier or earlier[-1] is None:
-            raise SettingsError(f"there is no release before {now!r} to go back to. `status` lists the releases.")
+            raise no_way_back(now)
         target = read_release(storage, earlier[-1])
         _move(storage, target.id, "rollback", "by hand")
         return now, target.id
+
+
+def no_way_back(now: str | None) -> SettingsError:
+    """Why the pointer cannot go back from where it stands."""
+    if now is None:
+        return SettingsError("no release is current, so there is none to go back from. Promote one first.")
+    return SettingsError(f"there is no release before {now!r} to go back to. `status` lists the releases.")
 
 
 def history(storage: Storage) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import importlib.metadata
 import math
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -231,6 +232,7 @@ def unpacked(archive: Path, what: str) -> Path:
     try:
         with tarfile.open(archive, "r:gz") as tar:
             tar.extractall(holder.name, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        _UNPACKED.pop().cleanup()  # now: a server whose artefact is damaged leaves without looking back
         raise ArtefactError(f"{what} {archive.name} cannot be unpacked: {error}.") from None
     return Path(holder.name)

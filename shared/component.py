@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from shared.contract import Contract, Hosts
-from shared.errors import SettingsError, names
+from shared.errors import SettingsError, did_you_mean, names, unwritable
 from shared.schema import Schema
 from shared.settings import Settings
 
@@ -67,6 +67,8 @@ class Job(Generic[S]):
     """Outputs that not every run writes: no folder is made for them before one is asked for."""
     _staging: dict[str, Path] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
+    _made: list[Path] = field(default_factory=list)
+    """Folders that were made for outputs, parents first: they vanish again when the job fails."""
 
     def input(self, name: str) -> Path:
         """Folder of an input.
@@ -90,27 +92,40 @@ class Job(Generic[S]):
         if name not in self.outputs:
             raise SettingsError(f"{self.component} {self.mode} has no output {name!r}; it has {names(self.outputs)}.")
         if name not in self._staging:
-            self._staging[name] = self._stage(self.outputs[name])
+            target = self.outputs[name]
+            try:
+                self._staging[name] = self._stage(target)
+            except OSError as error:
+                raise unwritable(name, target, error) from None
         return self._staging[name]
 
     def _stage(self, target: Path | None) -> Path:
         if target is not None:
-            target.mkdir(parents=True, exist_ok=True)
+            missing = [folder for folder in (target, *target.parents) if not folder.exists()]
+            for folder in reversed(missing):
+                folder.mkdir(exist_ok=True)
+                self._made.append(folder)
         # Inside the target: each output may be a mount of its own, and only moves within one are atomic.
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=".staging-", dir=target)))
 
     @contextmanager
     def staged(self) -> Iterator[None]:
         """Outputs are written beside their place; they move there only if the block ends well, else they vanish."""
-        with self._stack:
-            for name in self.outputs:
-                if name not in self.on_demand:
-                    self.output(name)
-            yield
-            for name, staging in self._staging.items():
-                target = self.outputs[name]
-                if target is not None:
-                    move_files(staging, target)
+        try:
+            with self._stack:
+                for name in self.outputs:
+                    if name not in self.on_demand:
+                        self.output(name)
+                yield
+                for name, staging in self._staging.items():
+                    target = self.outputs[name]
+                    if target is not None:
+                        move_files(staging, target)
+        except BaseException:
+            for folder in reversed(self._made):
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
 
 
 def move_files(source: Path, target: Path) -> None:
@@ -132,6 +147,7 @@ class Component:
         load: opens the artefact in a folder for HTTP.
         artefact: the output of train that is the artefact (`/opt/ml/model` in a training job).
         sample: makes in a new folder what `selftest` tries the component on.
+        variant: the first of component.toml's variants, whose image examples name.
     """
 
     name: str
@@ -144,25 +160,52 @@ class Component:
     train_ports: Ports
     serve_ports: Ports
     sample: Callable[[Path], Sample]
+    variant: str = "cpu"
 
     def ports(self, mode: Mode) -> Ports:
         """What a mode reads and writes."""
         return self.train_ports if mode == "train" else self.serve_ports
+
+    @property
+    def known_inputs(self) -> tuple[str, ...]:
+        """What either mode may read: a job may name inputs that only the other mode needs."""
+        both = (self.train_ports, self.serve_ports)
+        return tuple(
+            dict.fromkeys(name for ports in both for name in (*ports.inputs, *ports.optional_inputs, "settings"))
+        )
 
 
 def output_folders(component: Component, mode: Mode, contract: Contract) -> dict[str, Path | None]:
     """Where each output of a mode goes: as the processing job says, or as a training job must.
 
     None for what a processing job does not name: nothing would carry it away, and a read-only image has no room for it.
+
+    Raises:
+        SettingsError: a processing job names an output that the mode does not write.
     """
     ports = component.ports(mode)
     wanted = (*ports.outputs, *ports.optional_outputs)
     declared = contract.processing_outputs()
+    check_known("output", declared, wanted, f"{component.name} {mode}")
     if declared:
         return {name: declared.get(name) for name in wanted}
     if not contract.is_training_job and (contract.processing_inputs() or not contract.channels()):
         return {name: contract.processing_output(name) for name in wanted}
     return {name: training_output(component, name, contract) for name in wanted}
+
+
+def check_known(what: str, declared: Iterable[str], known: Sequence[str], who: str) -> None:
+    """Make sure that a processing job names only inputs or outputs that there are.
+
+    Raises:
+        SettingsError: one is none of them: it would go unread, or stay empty, without a word.
+    """
+    for name in declared:
+        if name not in known:
+            raise SettingsError(
+                f"the job names the {what} {name!r}, which {who} does not know, wanted one of {names(known)}."
+                f"{did_you_mean(name, known)}"
+            )
 
 
 def training_output(component: Component, name: str, contract: Contract) -> Path:

@@ -10,17 +10,24 @@ Sources: "How Amazon SageMaker Provides Training Information", "How Amazon SageM
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from shared.errors import SettingsError
+from shared.errors import SettingsError, names
 
 OPT_ML: Final = PurePosixPath("/opt/ml")
 MESSAGE_BYTES: Final = 1024
 """`FailureReason` and `ExitMessage` hold 1,024 characters; counted in bytes here, which is never too long."""
+ENTRIES: Final = {
+    "ProcessingInputs": ("InputName", "S3Input", "DatasetDefinition"),
+    "Outputs": ("OutputName", "S3Output"),
+}
+"""Lists of a processing job's configuration: what names an entry, and the objects that it may hold."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +138,13 @@ class Contract:
         """`processing/output/<name>`: where an output goes when no configuration says otherwise."""
         return self.root / "processing/output" / name
 
-    def relocated(self, path: str) -> Path:
+    def relocated(self, path: Any) -> Path:
         """A path of a job description, below this root.
 
         Raises:
-            SettingsError: the path is not below /opt/ml, where alone SageMaker mounts.
+            SettingsError: the path is none, or not below /opt/ml, where alone SageMaker mounts.
         """
-        pure = PurePosixPath(path)
+        pure = PurePosixPath(path if isinstance(path, str) else "")
         if not pure.is_relative_to(OPT_ML) or ".." in pure.parts:
             raise SettingsError(f"LocalPath {path!r} is not below {OPT_ML}. Give a path such as {OPT_ML}/processing/…")
         return self.root / pure.relative_to(OPT_ML)
@@ -146,23 +153,20 @@ class Contract:
         """Folders of the inputs that the job's configuration names; without a configuration, those that exist."""
         if not self.processing_job_config.exists():
             return folders(self.root / "processing/input")
-        config = read_config(self.processing_job_config)
         inputs = {}
-        for item in config.get("ProcessingInputs") or []:
+        for item in entries(self.processing_job_config, "ProcessingInputs"):
             local = (item.get("S3Input") or item.get("DatasetDefinition") or {}).get("LocalPath")
             if local:
-                inputs[str(item["InputName"])] = self.relocated(local)
+                inputs[item["InputName"]] = self.relocated(local)
         return inputs
 
     def processing_outputs(self) -> dict[str, Path]:
         """Folders of the outputs that the job's configuration names; empty without a configuration."""
         if not self.processing_job_config.exists():
             return {}
-        config = read_config(self.processing_job_config)
-        outputs = (config.get("ProcessingOutputConfig") or {}).get("Outputs") or []
         return {
-            str(item["OutputName"]): self.relocated(item["S3Output"]["LocalPath"])
-            for item in outputs
+            item["OutputName"]: self.relocated(item["S3Output"].get("LocalPath"))
+            for item in entries(self.processing_job_config, "Outputs")
             if item.get("S3Output")
         }
 
@@ -173,18 +177,21 @@ class Contract:
         return {name: self.channel(name) for name in read_config(self.input_data_config)}
 
     def hosts(self) -> Hosts:
-        """The hosts of the job, from whichever resource configuration is there; one host when there is none."""
+        """The hosts of the job, from whichever resource configuration is there; one host when there is none.
+
+        Raises:
+            SettingsError: the configuration cannot be read, or does not list the host that this is.
+        """
         for path in (self.processing_resource_config, self.training_resource_config):
             if path.exists():
-                config = read_config(path)
-                everyone = tuple(sorted(config.get("hosts") or ["algo-1"]))
-                return Hosts(config.get("current_host") or everyone[0], everyone)
+                return hosts_of(read_config(path), path)
         return Hosts()
 
     def clear_outcome(self) -> None:
         """Forget how an earlier run in the same tree ended."""
         for path in (self.failure, self.message):
-            if path.exists():
+            # What cannot be removed is on a mount that this job cannot write either: `write_message` tells.
+            with suppress(OSError):
                 path.unlink()
 
     def write_failure(self, text: str) -> None:
@@ -196,10 +203,55 @@ class Contract:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(cut(text))
 
-    def write_message(self, text: str) -> None:
-        """Tell how the job ended (`ExitMessage`)."""
-        self.message.parent.mkdir(parents=True, exist_ok=True)
-        self.message.write_bytes(cut(text))
+    def write_message(self, text: str, log: logging.Logger) -> None:
+        """Tell how the job ended (`ExitMessage`). Where nothing can be written it still ended well: the log says so."""
+        try:
+            self.message.parent.mkdir(parents=True, exist_ok=True)
+            self.message.write_bytes(cut(text))
+        except OSError as error:
+            log.warning("the message cannot be written to %s: %s", self.message, error.strerror)
+
+
+def hosts_of(config: Mapping[str, Any], path: Path) -> Hosts:
+    """The hosts that a resource configuration lists.
+
+    Raises:
+        SettingsError: it lists something else, or not the host that this is.
+    """
+    listed = config.get("hosts") or ["algo-1"]
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise SettingsError(f"{path} has hosts {listed!r}, wanted a list of names.")
+    everyone = tuple(sorted(listed))
+    current = config.get("current_host") or everyone[0]
+    if current not in everyone:
+        raise SettingsError(f"{path} has current_host {current!r}, wanted one of its hosts {names(everyone)}.")
+    return Hosts(current, everyone)
+
+
+def entries(path: Path, key: str) -> Iterator[dict[str, Any]]:
+    """The `ProcessingInputs` or the `Outputs` of a processing job's configuration, each with its name.
+
+    Raises:
+        SettingsError: they are not what CreateProcessingJob takes.
+    """
+    name, *holders = ENTRIES[key]
+    config = read_config(path)
+    found = (_mapping(config, "ProcessingOutputConfig", path) if key == "Outputs" else config).get(key)
+    if not isinstance(found or [], list):
+        raise SettingsError(f"{path} has {key} {found!r}, wanted a list.")
+    for position, item in enumerate(found or [], start=1):
+        if not isinstance(item, dict) or not isinstance(item.get(name), str):
+            raise SettingsError(f"{path}: item {position} of {key} has no {name}, wanted an object with one.")
+        for holder in holders:
+            _mapping(item, holder, path)
+        yield item
+
+
+def _mapping(value: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    found = value.get(key) or {}
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path} has {key} {found!r}, wanted an object.")
+    return found
 
 
 def cut(text: str, limit: int = MESSAGE_BYTES) -> bytes:

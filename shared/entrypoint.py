@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from shared import logs
-from shared.component import MODES, Component, Job, Mode, output_folders
+from shared.component import MODES, Component, Job, Mode, check_known, output_folders
 from shared.contract import OPT_ML, Contract
 from shared.errors import (
     EXIT_INTERNAL,
@@ -42,7 +42,10 @@ from shared.errors import (
 )
 from shared.settings import gathered
 
-HELP_WORDS = frozenset({"--help", "-h", "help"})
+HELP_OPTIONS = frozenset({"--help", "-h"})
+HELP_WORDS = HELP_OPTIONS | {"help"}
+SDK_CHANNELS = frozenset({"code", "sm_drivers"})
+"""Channels that the SageMaker Python SDK adds for itself (version 3, ModelTrainer with source code)."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def run(component: Component, argv: Sequence[str], environment: Mapping[str, str
     Returns:
         The exit code.
     """
-    if argv and argv[0] in HELP_WORDS:
+    if argv and (argv[0] in HELP_WORDS or (argv[0] in MODES and HELP_OPTIONS & set(argv[1:]))):
         return printed(usage(component))
     if argv and argv[0] == "schema":
         return printed(json.dumps(component.settings.model_json_schema(), indent=2))
@@ -150,7 +153,7 @@ def failed(contract: Contract, log: logging.Logger, text: str, code: int) -> int
         contract.write_failure(text)
     except OSError as error:
         # A read-only mount must not hide the failure: the exit code and the log still tell.
-        log.warning("the failure file could not be written: %s", error)
+        log.info("the failure file cannot be written: %s", error.strerror)
     return code
 
 
@@ -167,7 +170,7 @@ def recognised(
         if word == "train":
             return Start("train", over_http=False, arguments=rest)
         if word == "serve":
-            return Start("serve", not serves_files(component, contract), rest)
+            return Start("serve", answers_http(component, contract), rest)
         return execute(component, argv, environment)
     told = environment.get("QUARTET_MODE")
     if told is not None and told not in MODES:
@@ -185,6 +188,13 @@ def serves_files(component: Component, contract: Contract) -> bool:
     if component.serve is None:
         return False
     return set(component.serve_ports.inputs) <= set(contract.processing_inputs())
+
+
+def answers_http(component: Component, contract: Contract) -> bool:
+    """Whether the word `serve` means HTTP. Where a processing job lacks an input, it is still no server."""
+    if contract.processing_job_config.exists() or serves_files(component, contract):
+        return False
+    return contract.model.is_dir() or component.serve is None or not contract.processing_inputs()
 
 
 def execute(component: Component, argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
@@ -223,7 +233,7 @@ def run_job(
     if work is None:
         raise SettingsError(f"{component.name} serves over HTTP only: run it with `serve` and no processing job.")
     contract.clear_outcome()
-    inputs = job_inputs(component, start.mode, contract)
+    inputs = job_inputs(component, start.mode, contract, log)
     job: Job[Any] = Job(
         component=component.name,
         mode=start.mode,
@@ -238,7 +248,7 @@ def run_job(
         job.input(name)
     with job.staged():
         work(job)
-    contract.write_message(job.message or "Completed.")
+    contract.write_message(job.message or "Completed.", log)
     log.info(job.message or "completed")
     return EXIT_OK
 
@@ -251,16 +261,24 @@ def run_release(contract: Contract, environment: Mapping[str, str], log: logging
     return EXIT_OK
 
 
-def job_inputs(component: Component, mode: Mode, contract: Contract) -> dict[str, Path]:
+def job_inputs(component: Component, mode: Mode, contract: Contract, log: logging.Logger) -> dict[str, Path]:
     """Inputs of a processing job, channels of a training job; on a laptop, whatever folders exist.
 
     Raises:
-        SettingsError: nothing is mounted at all.
+        SettingsError: nothing is mounted at all, or a processing job names an input that no mode reads.
     """
+    known = component.known_inputs
     if contract.processing_job_config.exists():
-        return contract.processing_inputs()
+        inputs = contract.processing_inputs()
+        check_known("input", inputs, known, component.name)
+        return inputs
     if contract.is_training_job:
-        return contract.channels()
+        channels = contract.channels()
+        unread = [name for name in channels if name not in known and name not in SDK_CHANNELS]
+        if unread:
+            # Not refused: clients add channels of their own.
+            log.warning("channels %s are not read.%s", names(unread), did_you_mean(unread[0], known))
+        return channels
     found = {**contract.channels(), **contract.processing_inputs()}
     if not found:
         wanted = component.ports(mode).inputs
@@ -291,7 +309,7 @@ def usage(component: Component) -> str:
         "",
         "Example:",
         f"  docker run --rm -v $PWD/in:/opt/ml/processing/input -v $PWD/out:/opt/ml/processing/output "
-        f"quartet/{component.name} train{_example_setting(component)}",
+        f"quartet/{component.name}:{component.variant} train{_example_setting(component)}",
         "",
         "Settings (--name value, QUARTET_<NAME>, hyperparameters, or a settings file):",
     ]

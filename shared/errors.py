@@ -56,6 +56,14 @@ class Stopped(BaseException):
         return 128 + self.signum
 
 
+def unwritable(name: str, place: object, error: OSError) -> SettingsError:
+    """An output that cannot be written to its place; None is a temporary folder."""
+    return SettingsError(
+        f"output {name!r} cannot be written to {place or 'a temporary folder'}: {error.strerror}. "
+        "Mount a folder there that the container's user may write to."
+    )
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint ` Did you mean 'x'?` for a misspelt name, or an empty string when nothing is near."""
     near = difflib.get_close_matches(name, list(known), n=1)

@@ -30,8 +30,8 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.artefact import Artefact, open_artefact
-from shared.contract import Contract, read_config
-from shared.errors import ArtefactError, DataError, SettingsError
+from shared.contract import Contract, entries
+from shared.errors import ArtefactError, DataError, SettingsError, unwritable
 from shared.files import json_text, read_json, write_json
 from shared.gates import Gate, GateResult, gate_results, metrics_of
 from shared.settings import Settings, file_values, parsed, settings_file
@@ -149,12 +149,15 @@ def release(contract: Contract, environment: Mapping[str, str], log: logging.Log
     gates = gate_results(settings.gates, metrics)
     folder, place = output(contract)
     uri = f"{place}/{RELEASE}"
-    write_json(folder / EVALUATION, evaluation)
-    write_json(folder / RELEASE, content(start, settings, parts, metrics, gates))
-    write_json(folder / VERDICT, verdict(start, settings, parts, gates, uri))
+    try:
+        write_json(folder / EVALUATION, evaluation)
+        write_json(folder / RELEASE, content(start, settings, parts, metrics, gates))
+        write_json(folder / VERDICT, verdict(start, settings, parts, gates, uri))
+    except OSError as error:
+        raise unwritable(STEP, folder, error) from None
     said = sentence(start.run, gates)
     log.info(said)
-    contract.write_message(said)
+    contract.write_message(said, log)
 
 
 def read_settings(folder: Path | None) -> ReleaseSettings:
@@ -180,8 +183,8 @@ def uris(contract: Contract) -> dict[str, str]:
             f"{contract.processing_job_config} does not exist, and only there stands where the parts lie. "
             "Run the step as a processing job."
         )
-    inputs = read_config(contract.processing_job_config).get("ProcessingInputs") or []
-    return {str(item["InputName"]): str(item["S3Input"]["S3Uri"]) for item in inputs if item.get("S3Input")}
+    inputs = entries(contract.processing_job_config, "ProcessingInputs")
+    return {item["InputName"]: str(item["S3Input"].get("S3Uri")) for item in inputs if item.get("S3Input")}
 
 
 def output(contract: Contract) -> tuple[Path, str]:
@@ -191,10 +194,10 @@ def output(contract: Contract) -> tuple[Path, str]:
         SettingsError: the job has no such output.
     """
     folder = contract.processing_outputs().get(STEP)
-    declared = (read_config(contract.processing_job_config).get("ProcessingOutputConfig") or {}).get("Outputs") or []
-    found = [item["S3Output"]["S3Uri"] for item in declared if item["OutputName"] == STEP and item.get("S3Output")]
-    if folder is None or not found:
-        raise SettingsError(f"the release step has no output {STEP!r}. Add one.")
+    declared = entries(contract.processing_job_config, "Outputs")
+    found = [(item.get("S3Output") or {}).get("S3Uri") for item in declared if item["OutputName"] == STEP]
+    if folder is None or not found or not found[0]:
+        raise SettingsError(f"the release step has no output {STEP!r} with an S3Uri. Add one.")
     return folder, str(found[0]).rstrip("/")
 
 

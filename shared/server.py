@@ -10,11 +10,13 @@ Source: "Use Your Own Inference Code with Hosting Services" and "… with Batch 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, request
@@ -39,6 +41,7 @@ GRACEFUL_SECONDS: Final = 25
 BOOT_ERROR: Final = EXIT_DATA
 """gunicorn ends itself, with this code, when a worker exits with it (WORKER_BOOT_ERROR): it is our code for data."""
 PAYLOAD_MB: Final = 6
+CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,31 @@ class Serving:
         }
 
 
-def processors() -> int:
-    """Processors this process may use, which in a container can be fewer than the host has."""
-    return len(os.sched_getaffinity(0))
+def processors(groups: Path = CONTROL_GROUPS) -> int:
+    """Processors this process may use, at least 1: those of its affinity, or fewer where its control group has a quota.
+
+    Half a processor counts as one. Source: "CPU" in the kernel's cgroup-v2.rst, and sched-bwc.rst for version 1.
+    """
+    usable = len(os.sched_getaffinity(0))
+    quota, period = _quota(groups)
+    return max(1, min(usable, math.ceil(quota / period))) if quota > 0 and period > 0 else usable
+
+
+def _quota(groups: Path) -> tuple[int, int]:
+    """Microseconds of processor time in each period of so many microseconds; a quota of -1 is none."""
+    try:
+        if (groups / "cpu.max").exists():
+            quota, period = (groups / "cpu.max").read_text().split()
+            return (-1 if quota == "max" else int(quota)), int(period)
+        return int((groups / "cpu/cpu.cfs_quota_us").read_text()), int((groups / "cpu/cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return -1, 1
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
     text = environment.get(name) or str(default)
-    if not text.isdigit() or not low <= int(text) <= high:
+    # ² is a digit to `isdigit`, and no number to `int`.
+    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
         raise SettingsError(f"{name} is {text!r}, wanted a whole number from {low} to {high}.")
     return int(text)
 
@@ -140,6 +160,7 @@ def application(holder: Holder, serving: Serving) -> Flask:
         body = request.get_data(cache=False)
         if not body.strip():
             return Response(status=HTTPStatus.NO_CONTENT)
+        payload.check_encoding(request.content_encoding)
         kind = payload.media_type(request.content_type)
         accept = request.headers.get("Accept") or os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT")
         wanted = payload.accepted_type(accept, kind.name)

@@ -144,6 +144,7 @@ def gathered(
     Raises:
         SettingsError: a source cannot be read, or holds a name or value that cannot be used.
     """
+    check_values(model, arguments)
     from_arguments = argument_values(arguments)
     file = from_arguments.pop("settings", None) or environment.get("QUARTET_SETTINGS") or settings_file(settings_input)
     values: dict[str, Any] = {}
@@ -218,14 +219,36 @@ def argument_values(arguments: Sequence[str]) -> dict[str, str]:
     Raises:
         SettingsError: an argument stands where a `--name` was wanted.
     """
-    values: dict[str, str] = {}
+    return {name: "true" if value is None else value for name, value in argument_pairs(arguments).items()}
+
+
+def check_values(model: type[Settings], arguments: Sequence[str]) -> None:
+    """Make sure that only a setting that may be true stands without a value.
+
+    Raises:
+        SettingsError: another does. `--target` alone would look for a column called true.
+    """
+    annotations = {"settings": str} | {name: field.annotation for name, field in model.model_fields.items()}
+    for name, value in argument_pairs(arguments).items():
+        if value is None and name in annotations and bool not in declared_types(annotations[name]):
+            raise SettingsError(f"`--{name}` has no value, wanted `--{name} value`.")
+
+
+def argument_pairs(arguments: Sequence[str]) -> dict[str, str | None]:
+    """The arguments by name, None where one stands without a value.
+
+    Raises:
+        SettingsError: an argument stands where a `--name` was wanted.
+    """
+    values: dict[str, str | None] = {}
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--"):
             raise SettingsError(f"argument {argument!r} is no setting, wanted `--name value`.")
-        name, equals, value = argument.removeprefix("--").partition("=")
+        name, equals, text = argument.removeprefix("--").partition("=")
+        value: str | None = text
         if not equals:
-            value = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
+            value = rest.pop(0) if rest and not rest[0].startswith("--") else None
         values[name.replace("-", "_")] = value
     return values

@@ -7,6 +7,11 @@ column and value instead of by a parser's offset.
 
 from __future__ import annotations
 
+import functools
+import gzip
+import logging
+import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +26,7 @@ from shared.ragged import first_ragged_of
 from shared.schema import Column, Schema, Type, polars_type, schema_type
 
 T = TypeVar("T")
+log = logging.getLogger("tables")
 BATCH_ROWS: Final = 65_536
 FORMATS: Final = {
     ".csv": "csv",
@@ -50,7 +56,11 @@ def files_in(folder: Path, what: str) -> tuple[Path, ...]:
     Raises:
         DataError: there are none, or one has an ending that no reader knows, or the formats are mixed.
     """
-    present = [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_hidden(path, folder)]
+    found = [path for path in sorted(folder.rglob("*")) if not is_hidden(path, folder)]
+    warn_of_links(what, tuple(path for path in found if path.is_symlink() and not path.is_file()))
+    present = [path for path in found if path.is_file()]
+    for path in present:
+        check_name(path, what)
     unknown = [path for path in present if format_of(path) is None]
     if unknown:
         raise DataError(
@@ -67,6 +77,27 @@ def files_in(folder: Path, what: str) -> tuple[Path, ...]:
             f"{what} mixes formats: {names(path.name for path in present)}. Keep one format below the prefix."
         )
     return tuple(present)
+
+
+@functools.cache
+def warn_of_links(what: str, links: tuple[Path, ...]) -> None:
+    """Say, once, that links to folders and links to nothing are not followed: SageMaker makes none."""
+    if links:
+        log.warning(
+            "%s holds %d links that lead to no file and are skipped, the first is %r", what, len(links), links[0].name
+        )
+
+
+def check_name(path: Path, what: str) -> None:
+    """Make sure that a file's name is text.
+
+    Raises:
+        DataError: it is not UTF-8, and no reader here could open it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{what} holds {os.fsencode(path.name)!r}, whose name is not UTF-8. Rename the file.") from None
 
 
 def is_hidden(path: Path, folder: Path) -> bool:
@@ -366,7 +397,12 @@ def _check_names(path: Path, wanted: Sequence[str], csv: Csv) -> None:
 
 
 def _check_widths(path: Path, csv: Csv) -> None:
-    ragged = first_ragged_of(path, csv.separator) if format_of(path) == "csv" else None
+    try:
+        ragged = first_ragged_of(path, csv.separator) if format_of(path) == "csv" else None
+    except gzip.BadGzipFile:
+        raise DataError(f"{path.name} is not compressed by gzip as its name says. Rename it, or compress it.") from None
+    except (EOFError, zlib.error, OSError) as error:
+        raise _unreadable(path, error) from None
     if ragged is not None:
         raise DataError(
             f"{path.name} line {ragged.line} has {ragged.cells} cells, wanted {ragged.wanted} as in its first line. "

@@ -5,11 +5,16 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import docker
 import pytest
 from click.testing import CliRunner
 
@@ -36,6 +41,7 @@ def test_every_component_has_an_image_for_the_cpu() -> None:
         ({"component": "procesing"}, "there is no component 'procesing', wanted one of 'processing', 'algorithm'"),
         ({"component": "procesing"}, "Did you mean 'processing'?"),
         ({"component": "processing", "variant": "cuda"}, "processing has no variant 'cuda': Polars' GPU engine"),
+        ({"variant": "cud"}, "are 'cpu', 'xgboost-cpu', 'xgboost-cuda', 'torch-cpu', 'torch-cuda'."),
         ({"component": "algorithm", "variant": "cpu"}, "the variants of 'algorithm' are 'xgboost-cpu', 'xgboost-cuda'"),
         (
             {"component": "algorithm", "variant": "xgboost-cuda", "architecture": "arm64"},
@@ -138,6 +144,10 @@ def test_the_matrix_is_what_github_takes() -> None:
         "shared/report/style.css",
         "build.py",
         ".dockerignore",
+        "base-images.lock",
+        "pyproject.toml",
+        "shared/é.json",
+        "shared/two\nlines.py",
         "packing/symbols.py",
         "requirements/uv.txt",
         "components/__init__.py",
@@ -166,9 +176,170 @@ def test_a_change_touches_the_components_whose_images_hold_it(paths: list[str], 
     assert touched(paths) == components
 
 
-def test_what_is_changed_is_compared_with_a_commit_that_git_knows() -> None:
+@dataclass(frozen=True)
+class Repository:
+    """A repository of git, with one commit."""
+
+    root: Path
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(("git", *arguments), cwd=self.root, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def commit(self) -> str:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "a commit")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """One that `build` takes for its own."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "somebody")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
+    made = Repository(tmp_path / "repository")
+    made.write("components/processing/plan.py", "a plan\n" * 20)
+    made.write("components/algorithm/train.py", "a training\n")
+    made.write("tests/test_plan.py", "a test\n")
+    made.git("init", "--quiet", "--initial-branch", "main")
+    made.commit()
+    monkeypatch.setattr(build, "ROOT", made.root)
+    return made
+
+
+def test_what_is_changed_is_compared_with_a_commit_that_git_knows(repository: Repository) -> None:
     with pytest.raises(BuildError, match="git knows no commit 'nowhere'"):
         build.changed_files("nowhere")
+
+
+def test_nothing_is_changed_in_a_fresh_checkout(repository: Repository) -> None:
+    assert build.changed_files("main") == []
+
+
+def test_edited_and_untracked_files_are_changed_and_ignored_ones_are_not(repository: Repository) -> None:
+    repository.write(".gitignore", "*.log\n")
+    repository.commit()
+    repository.write("components/algorithm/train.py", "another training\n")
+    repository.write("components/monitoring/new.py", "new\n")
+    repository.write("components/processing/run.log", "ignored\n")
+
+    assert build.changed_files("main") == ["components/algorithm/train.py", "components/monitoring/new.py"]
+
+
+def test_a_moved_file_is_changed_under_both_names(repository: Repository) -> None:
+    """The image that it left differs too, though git shows a rename by its new name alone."""
+    repository.git("mv", "components/processing/plan.py", "tests/plan.py")
+    repository.commit()
+
+    found = build.changed_files("main~1")
+
+    assert found == ["components/processing/plan.py", "tests/plan.py"]
+    assert touched(found) == ["processing"]
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_name_is_told_as_it_is_whatever_its_letters(repository: Repository, committed: bool) -> None:
+    """Between quotes and backslashes, as git writes such names without -z, it would lie in no folder of ours."""
+    repository.write("shared/é.json", "{}")
+    if committed:
+        repository.commit()
+
+    assert build.changed_files("main~1" if committed else "main") == ["shared/é.json"]
+
+
+def test_what_others_did_since_is_no_change_of_this_work(repository: Repository) -> None:
+    repository.git("checkout", "--quiet", "-b", "work")
+    repository.write("components/monitoring/drift.py", "ours\n")
+    repository.commit()
+    repository.git("checkout", "--quiet", "main")
+    repository.write("components/algorithm/train.py", "theirs\n")
+    repository.commit()
+    repository.git("checkout", "--quiet", "work")
+
+    assert build.changed_files("main") == ["components/monitoring/drift.py"]
+
+
+def test_without_a_common_ancestor_all_that_differs_is_changed(repository: Repository) -> None:
+    repository.git("checkout", "--quiet", "--orphan", "other")
+    repository.write("shared/new.py", "new\n")
+    repository.commit()
+
+    assert build.changed_files("main") == ["shared/new.py"]
+
+
+@pytest.mark.parametrize("command", ["diff", "ls-files", "merge-base"])
+@pytest.mark.parametrize("asked", [["changed"], ["matrix"]])
+def test_a_failure_of_git_is_never_nothing_changed(
+    repository: Repository, asked: list[str], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CI would skip the images that a change needs."""
+    real = shutil.which("git")
+    (tmp_path / "git").write_text(
+        f'#!/bin/sh\n[ "$1" != {command} ] || {{ echo "fatal: index file corrupt" >&2; exit 128; }}\nexec {real} "$@"\n'
+    )
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    outcome = CliRunner().invoke(build.cli, [*asked, "--base", "main"])
+
+    assert outcome.exit_code == 1
+    assert outcome.output == (
+        f"Error: git {command} failed (fatal: index file corrupt): what has changed is not known.\n"
+    )
+
+
+def test_outside_of_a_repository_what_has_changed_is_not_known(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+
+    with pytest.raises(BuildError, match=r"git rev-parse failed \(fatal: not a git repository"):
+        build.changed_files("main")
+
+
+def test_the_revision_tells_of_files_that_differ_from_it(repository: Repository) -> None:
+    commit = repository.git("rev-parse", "HEAD")
+
+    assert build.revision() == commit
+    repository.write("components/algorithm/train.py", "another training\n")
+    assert build.revision() == f"{commit}-dirty"
+    repository.commit()
+    assert build.revision() == repository.git("rev-parse", "HEAD") != commit
+    repository.write("new.py", "")
+    assert build.revision().endswith("-dirty")
+
+
+def test_outside_of_a_repository_the_revision_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+
+    assert build.revision() == "unknown"
+
+
+def test_the_matrix_leaves_out_what_no_index_has_where_it_is_told_to() -> None:
+    def listed(*options: str) -> set[str]:
+        outcome = CliRunner().invoke(build.cli, ["matrix", *options])
+        return {row["image"] for row in json.loads(outcome.output)["include"]}
+
+    assert listed() - listed("--from-index") == {"quartet/algorithm:torch-cpu"}
+    assert listed("--accelerator", "cuda") == {"quartet/algorithm:xgboost-cuda", "quartet/algorithm:torch-cuda"}
+
+
+def test_the_matrix_has_the_components_that_differ_alone(repository: Repository) -> None:
+    repository.write("components/monitoring/drift.py", "new\n")
+    outcome = CliRunner().invoke(build.cli, ["matrix", "--base", "main"])
+
+    assert {row["component"] for row in json.loads(outcome.output)["include"]} == {"monitoring"}
 
 
 # --- The commands
@@ -274,6 +445,142 @@ def test_the_imports_are_those_of_the_sources_wherever_they_stand(tmp_path: Path
     assert build.imports_of("toy", tmp_path) == sorted(["json", "polars", "scipy.stats", *build.LOADED_BY_NAME])
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"import json\ndef f(:\n", r"shared/broken\.py, line 2, is no Python \(.+\): mend it, then build\.$"),
+        (b"name = '\xe9'\n", r"shared/broken\.py.* is no Python"),
+        (b"a = 1\0\n", r"shared/broken\.py.* is no Python"),
+    ],
+)
+def test_a_source_that_is_no_python_is_named_with_its_line(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/broken.py").write_bytes(content)
+
+    with pytest.raises(BuildError, match=said):
+        build.imports_of("toy", tmp_path)
+
+
+def test_a_build_that_fails_is_named_as_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stdout=""))
+
+    with pytest.raises(BuildError, match=r"^quartet/processing:mine was not built"):
+        build.build(CPU, ["docker", "build"], {}, build.How(tag="mine"))
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["build", "--tag", "a b"], "'a b' is no tag, wanted 1 to 128 letters"),
+        (["push", "--registry", "here", "--tag", "-1"], "'-1' is no tag"),
+        *(
+            ([command, "--registry", name, "--tag", "1"], f"{name!r} names no registry, wanted a host as in")
+            for command in ("push", "digests")
+            for name in ("https://foo", "foo/", "foo bar", "foo/Team", "", "foo:port")
+        ),
+    ],
+)
+def test_a_name_that_no_image_can_have_is_said_before_anything_is_done(
+    command: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(build, "engine")
+    outcome = CliRunner().invoke(build.cli, command)
+
+    assert outcome.exit_code == 1
+    assert outcome.output.startswith(f"Error: {said}")
+
+
+@pytest.mark.parametrize(
+    "name", ["here", "127.0.0.1:5000", "[::1]:5000", "registry.example/team/a-b__c.d", "A.example"]
+)
+def test_registries_are_named_as_docker_names_them(name: str) -> None:
+    build.check_names("git-0123.a_B", name)
+
+
+def test_the_size_of_an_image_that_is_not_there_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "engine", lambda: SimpleNamespace(images=SimpleNamespace(get=missing)))
+    outcome = CliRunner().invoke(build.cli, ["size", "processing"])
+
+    assert outcome.exit_code == 1
+    assert outcome.output.splitlines()[-1] == (
+        "Error: there is no image quartet/processing:cpu here: build it first (python build.py build)."
+    )
+
+
+def missing(_name: str) -> Any:
+    raise docker.errors.ImageNotFound("404 Client Error")
+
+
+# --- Running
+
+
+def test_containers_run_without_network_privileges_or_a_disk_to_write_on() -> None:
+    assert dict(build.HARDENED) == {
+        "network_mode": "none",
+        "read_only": True,
+        "tmpfs": {"/tmp": ""},
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+    }
+
+
+@dataclass
+class Container:
+    """A container of the engine's, that says and ends as it is told to."""
+
+    code: int
+    said: str
+    removed: bool = False
+
+    def start(self) -> None:
+        """Starts at once."""
+
+    def wait(self, timeout: float) -> dict[str, int]:
+        return {"StatusCode": self.code}
+
+    def logs(self) -> bytes:
+        return self.said.encode()
+
+    def remove(self, force: bool) -> None:
+        self.removed = force
+
+
+EXPLAINS = {
+    "--help": (0, "quartet processing: learns"),
+    "schema": (0, '{"properties": {}}'),
+    "selftest": (0, "trained\nok, 3 s"),
+    "": (2, "quartet processing: learns"),
+}
+"""What an image that is as it should be answers, by its argument."""
+
+
+@pytest.mark.parametrize("argument", [None, *EXPLAINS])
+@pytest.mark.parametrize("wrong", [{"code": 1}, {"said": "Traceback"}], ids=["code", "text"])
+def test_an_image_that_ends_or_answers_otherwise_fails_its_smoke_test(
+    argument: str | None, wrong: dict[str, Any]
+) -> None:
+    made: list[Container] = []
+    options: list[dict[str, Any]] = []
+
+    def create(_image: str, command: list[str], **given: Any) -> Container:
+        options.append(given)
+        code, said = EXPLAINS[command[0] if command else ""]
+        amiss = wrong if "".join(command) == argument else {}
+        made.append(Container(amiss.get("code", code), amiss.get("said", said)))
+        return made[-1]
+
+    client: Any = SimpleNamespace(containers=SimpleNamespace(create=create))
+    if argument is None:
+        build.smoke(CPU, client)
+        assert len(made) == len(EXPLAINS)
+    else:
+        code = wrong.get("code", EXPLAINS[argument][0])
+        with pytest.raises(BuildError, match=rf"^{CPU.local} {argument}: exit code {code}, wanted"):
+            build.smoke(CPU, client)
+    assert all(given == build.HARDENED for given in options)
+    assert all(container.removed for container in made)
+
+
 def test_a_missing_docker_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BuildError, match="'no-such-docker \\(no docker\\)' cannot build with BuildKit"):
         build.builder({"DOCKER": "no-such-docker"})
@@ -293,8 +600,10 @@ def test_a_missing_engine_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPat
     gc.collect()
 
     assert code == 1
-    assert "no Docker engine answers" in said
-    assert "engine/start" in said
+    assert said == (
+        f"Error: no Docker engine answers at unix://{tmp_path}/no.sock (No such file or directory): "
+        "run `engine/start`, or set DOCKER_HOST.\n"
+    )
 
 
 # --- This machine's package index
@@ -421,6 +730,59 @@ def test_what_a_registry_holds_already_is_pushed_neither_again_nor_over(
     assert tagged == ([] if held else ["here/x:1"])
 
 
+def test_a_push_that_fails_leaves_no_name_in_the_local_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the engine says that there is such an image, which no registry has."""
+    tags: list[str] = []
+    local = SimpleNamespace(attrs={"RepoDigests": []}, tag=tags.append)
+    events: list[dict[str, Any]] = [{"error": "denied"}]
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise docker.errors.InvalidRepository("Repository name cannot contain a scheme")
+
+    client: Any = SimpleNamespace(
+        images=SimpleNamespace(get=lambda _: local, remove=tags.remove),
+        api=SimpleNamespace(push=lambda *_, **__: events),
+    )
+    monkeypatch.setattr(build, "held_digest", lambda *_: None)
+
+    with pytest.raises(BuildError, match="here/x:1 was not pushed: denied"):
+        build.push(client, CPU, "here/x:1")
+    assert tags == []
+
+    client.api.push = refuse
+    with pytest.raises(BuildError, match="here/x:1 was not pushed: Repository name cannot contain a scheme"):
+        build.push(client, CPU, "here/x:1")
+    assert tags == []
+
+
+@pytest.mark.parametrize(
+    ("lock", "said"),
+    [
+        ("broken.json", "broken.json cannot be read ("),
+        ("list.json", "list.json holds something else than digests, wanted JSON"),
+        ("none/images.lock.json", "there is no folder "),
+    ],
+)
+@pytest.mark.parametrize("command", ["push", "digests"])
+def test_a_lock_that_cannot_be_kept_is_said_before_anything_is_published(
+    command: str, lock: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    monkeypatch.delattr(build, "engine")
+    outcome = CliRunner().invoke(
+        build.cli, [command, "--registry", "here", "--tag", "1", "--lock", str(tmp_path / lock)]
+    )
+
+    assert outcome.exit_code == 1
+    assert outcome.output.startswith(f"Error: {said}")
+
+
+def test_a_lock_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"cannot be written \(Is a directory\)"):
+        build.write_sorted({}, tmp_path)
+
+
 def test_a_digest_that_is_not_the_locked_one_is_named() -> None:
     locked = {"a/cpu/amd64": "r/a@sha256:1", "b/cpu/amd64": "r/b@sha256:2"}
 
@@ -460,7 +822,7 @@ def test_the_list_names_each_image_and_each_one_left_out() -> None:
             assert f"quartet/{spec.name}:{variant}" in outcome.output
 
 
-def test_what_cannot_be_done_is_one_sentence_and_no_traceback() -> None:
+def test_what_cannot_be_done_is_one_sentence_and_no_traceback(repository: Repository) -> None:
     outcome = CliRunner().invoke(build.cli, ["changed", "--base", "nowhere"])
 
     assert outcome.exit_code == 1

@@ -20,4 +20,5 @@ COMPONENT = Component(
     train_ports=Ports(inputs=("train",), optional_inputs=("validation", "state"), outputs=("model", "report")),
     serve_ports=Ports(inputs=("data", "model"), outputs=("scores",)),
     sample=sample,
+    variant="xgboost-cpu",
 )

@@ -266,7 +266,7 @@ def _declaration(around: Surroundings, pipeline: str, parameters: Mapping[str, C
     manifest = around.manifest
     expression = getattr(manifest.schedule, pipeline)
     when = schedule_of(expression, f"schedule.{pipeline}")
-    alarm = manifest.alarms.get(f"{pipeline}_failed")
+    alarm = {str(name): topic for name, topic in manifest.alarms.items()}.get(f"{pipeline}_failed")
     macros = {"run_name": Code("run_name")}
     if pipeline == "inference":
         macros |= {name: Code(name) for name in ("period", "score_data")}

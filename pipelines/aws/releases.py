@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pipelines.aws.calls import asking
 from pipelines.aws.places import Site
-from pipelines.releases import GateError
+from pipelines.releases import GateError, no_way_back
 from shared.errors import ArtefactError, DataError, SettingsError, did_you_mean
 from shared.release import RELEASE, RELEASE_ID
 
@@ -173,7 +173,7 @@ class Releases:
         now = self.pointer()
         target = before(tuple(move.to for move in self.history()))
         if now is None or target is None:
-            raise SettingsError(f"there is no release before {now!r} to go back to. `status` lists the releases.")
+            raise no_way_back(None if now is None else release_id(now))
         self._move(self.read(target).uri)
         return release_id(now), target
 

@@ -13,9 +13,16 @@ from urllib.parse import urlsplit
 import click
 
 from pipelines.aws.places import Rendered, Site, site_of
-from pipelines.commands.common import check_run_id, environment_option, judged, manifest_argument, spoken
+from pipelines.commands.common import (
+    check_periods,
+    check_run_id,
+    environment_option,
+    judged,
+    manifest_argument,
+    spoken,
+)
 from pipelines.manifest import UseCase, for_environment
-from shared.errors import SettingsError, names
+from shared.errors import SettingsError, did_you_mean, names
 
 PRINTERS: Final[Mapping[str, str]] = {
     "sagemaker-pipelines": "pipelines.sagemaker",
@@ -28,6 +35,11 @@ PRINTERS: Final[Mapping[str, str]] = {
 STACKS: Final = ("sagemaker-pipelines", "step-functions", "batch")
 """Engines around which there is a stack."""
 PIPELINES: Final = ("training", "inference")
+MACHINE_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "training": ("TrainData", "StartedBy"),
+    "inference": ("ScoreData", "Labels", "Period", "Time"),
+}
+"""What the state machines read of their input. They ignore what they do not know; other engines refuse it."""
 Connect = Callable[[str], Any]
 
 
@@ -125,10 +137,16 @@ def _written(path: Path, content: bytes) -> Path:
 
 role_option = click.option("--role-arn", help="The role that CloudFormation works under (default: yours).")
 boundary_option = click.option("--boundary-arn", help="The permissions boundary of the stack's roles.")
+parameters_option = click.option(
+    "--set", "chosen", multiple=True, metavar="NAME=VALUE",
+    help="A parameter of the stack, such as MakeJobsRole=false or Schedules=DISABLED (default: as it is).",
+)  # fmt: skip
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
-def planned(deployed: Deployed, role: str | None, boundary: str | None) -> tuple[Any, str, list[Any]]:
+def planned(
+    deployed: Deployed, role: str | None, boundary: str | None, chosen: tuple[str, ...] = ()
+) -> tuple[Any, str, list[Any]]:
     """The stack, and the change set that would deploy the use case: its name and its changes."""
     from pipelines.aws.uploads import store
     from pipelines.cloudformation.stack import Stack, stack_name
@@ -136,8 +154,20 @@ def planned(deployed: Deployed, role: str | None, boundary: str | None) -> tuple
     found = deployed.rendered("cloudformation")
     store(deployed.connect, found.uploads)  # CloudFormation reads the definitions when it makes the change set
     stack = Stack(deployed.connect, stack_name(deployed.site), role)
-    parameters = {"BoundaryArn": boundary} if boundary else {}
+    parameters = {**({"BoundaryArn": boundary} if boundary else {}), **dict(map(_parameter, chosen))}
+    if deployed.engine == "sagemaker-pipelines" and stack.status() is None and models_left(deployed):
+        parameters.setdefault("MakeModelGroup", "false")
     return stack, *stack.planned(found, parameters)
+
+
+def models_left(deployed: Deployed) -> bool:
+    """Whether an earlier stack has left the group of its models, which outlives it."""
+    from pipelines.aws.calls import asking
+
+    client, name = deployed.connect("sagemaker"), deployed.site.title
+    with asking(f"model package group {name}"):
+        found = client.list_model_package_groups(NameContains=name)["ModelPackageGroupSummaryList"]
+    return any(item["ModelPackageGroupName"] == name for item in found)
 
 
 def tell_plan(deployed: Deployed, role: str | None = None, boundary: str | None = None) -> None:
@@ -146,6 +176,7 @@ def tell_plan(deployed: Deployed, role: str | None = None, boundary: str | None 
     _tell(stack.name, changes)
     if change_set:
         stack.discard(change_set)
+    stack.forget()
 
 
 def _tell(stack: str, changes: list[Any]) -> None:
@@ -159,11 +190,18 @@ def _tell(stack: str, changes: list[Any]) -> None:
 @environment_option
 @role_option
 @boundary_option
+@parameters_option
 @click.option("--start/--no-start", default=True, help="Start the training where nothing was released yet.")
 @yes_option
 @spoken
 def deploy(
-    manifest: Path, environment: str | None, role_arn: str | None, boundary_arn: str | None, start: bool, yes: bool
+    manifest: Path,
+    environment: str | None,
+    role_arn: str | None,
+    boundary_arn: str | None,
+    chosen: tuple[str, ...],
+    start: bool,
+    yes: bool,
 ) -> None:
     r"""Make the cloud what the manifest says: stored files, one stack, and a first training when nothing is released.
 
@@ -180,7 +218,7 @@ def deploy(
         raise SettingsError(
             "Airflow is deployed by its own means: `render --engine airflow` writes the DAG file for its dags folder."
         )
-    stack, change_set, changes = planned(deployed, role_arn, boundary_arn)
+    stack, change_set, changes = planned(deployed, role_arn, boundary_arn, chosen)
     _tell(stack.name, changes)
     if change_set:
         if not yes:
@@ -211,6 +249,8 @@ def destroy(manifest: Path, environment: str | None, role_arn: str | None, yes: 
     from pipelines.cloudformation.stack import Stack, stack_name
 
     deployed = in_the_cloud(manifest, environment)
+    if deployed.engine == "airflow":
+        raise SettingsError("Airflow has no stack: remove the DAG file from its dags folder.")
     stack = Stack(deployed.connect, stack_name(deployed.site), role_arn)
     if not yes:
         click.confirm(f"Remove stack {stack.name} and all that it runs?", abort=True)
@@ -243,9 +283,11 @@ def start(
       python -m pipelines start use-case.yaml --pipeline inference --period 2013-05 --wait
     """
     check_run_id(run_id)
+    check_periods([period] if period is not None else [])
     deployed = in_the_cloud(manifest, environment)
     parameters = {**scoring(deployed, period), **dict(map(_parameter, given))} if pipeline == "inference" else {}
     parameters = parameters if pipeline == "inference" else dict(map(_parameter, given))
+    _check_parameters(deployed.engine, pipeline, parameters)
     execution = begin(deployed, pipeline, parameters, run_id)
     click.echo(named(execution))
     if wait:
@@ -261,6 +303,15 @@ def _parameter(text: str) -> tuple[str, str]:
     if not sign or not name:
         raise SettingsError(f"--parameter is {text!r}, wanted NAME=VALUE, such as StartedBy=command.")
     return name, value
+
+
+def _check_parameters(engine: str, pipeline: str, parameters: Mapping[str, str]) -> None:
+    known = MACHINE_INPUTS[pipeline] if engine == "step-functions" else tuple(parameters)
+    for name in parameters:
+        if name not in known:
+            hint = did_you_mean(name, known) or f" It has {names(known)}."
+            raise SettingsError(f"the {pipeline} pipeline has no parameter {name!r}.{hint}")
+    check_periods([parameters["Period"]] if "Period" in parameters else [])
 
 
 def scoring(deployed: Deployed, period: str | None) -> dict[str, str]:
@@ -317,6 +368,8 @@ def awaited(deployed: Deployed, execution: Any) -> str:
 
             jobs.wait(deployed.connect, deployed.site, execution, tell=_tell_step)
             outcome = jobs.finish(deployed.connect, deployed.site, execution)
+            if outcome.drifted:
+                click.echo(_answered(deployed, outcome))
             what = "is current" if outcome.promoted else "has drifted" if outcome.drifted else "has succeeded"
             return f"{execution.run} {what}."
         case _:
@@ -336,6 +389,22 @@ def tracked(deployed: Deployed, execution: Any) -> None:
     # A run's id is the last word of its execution's ARN, which has slashes on SageMaker and colons on Step Functions.
     run = named(execution).replace("/", ":").rpartition(":")[2]
     track_awaited(deployed.use_case.manifest, deployed.environment, ledger, run)
+
+
+def _answered(deployed: Deployed, outcome: Any) -> str:
+    """What drift has led to on AWS Batch, where no state machine answers it: whoever waits does."""
+    from datetime import UTC, datetime
+
+    from pipelines.batch import retraining
+
+    manifest = for_environment(deployed.use_case.manifest, deployed.environment)
+    run = f"{outcome.submitted.run}-drift"[-40:].lstrip("-")
+    found = retraining.retrain(
+        deployed.connect, deployed.site, deployed.rendered("batch"), manifest, outcome, run, datetime.now(UTC)
+    )
+    if found.submitted is None:
+        return f"no retraining: {found.why}."
+    return f"training again: {found.submitted.run}. Nobody waits for it: promote its release by hand."
 
 
 def _tell_step(step: str, status: str) -> None:

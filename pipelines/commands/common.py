@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import re
 import signal
 import sys
@@ -83,12 +84,31 @@ def opened(manifest: Path, storage: Path | None, *, judge: bool = False) -> tupl
     return use_case, storage_of(use_case.manifest.name, use_case.manifest.storage, storage)
 
 
+def made(place: Storage) -> Storage:
+    """The storage, once its folder is there.
+
+    Raises:
+        SettingsError: nothing can be written there.
+    """
+    try:
+        place.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"storage {place.root} cannot be made: {error.strerror}. Give another --storage.") from None
+    if not os.access(place.root, os.W_OK):
+        raise SettingsError(f"storage {place.root} cannot be written to. Give another --storage.")
+    return place
+
+
 def releases_of(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The releases of the manifest on the command line, for the shell's completion."""
     from pipelines.releases import release_ids
 
     try:
-        _, place = opened(Path(context.params["manifest"]), context.params.get("storage"))
+        path, storage = Path(context.params["manifest"]), context.params.get("storage")
+        manifest = for_environment(read_manifest(path).manifest, context.params.get("environment"))
+        if manifest.engine != "local" and storage is None:
+            return []  # a shell must not wait for AWS
+        place = storage_of(manifest.name, manifest.storage, storage)
         return [name for name in release_ids(place) if name.startswith(incomplete)]
     except (QuartetError, OSError, KeyError, TypeError):
         return []

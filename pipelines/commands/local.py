@@ -12,6 +12,7 @@ from pipelines.commands.common import (
     check_run_id,
     end,
     interruptible,
+    made,
     manifest_argument,
     opened,
     spoken,
@@ -86,7 +87,7 @@ def run(
         watch = watch_here(use_case.manifest, place, lambda text: lines.say(text, "yellow"))
         look = watch.release if watch else untracked
         runner = Runner(use_case, specs(), place, machine, lines, run_name, images, track=look)
-        with reserved(place, run_name, pipeline, runner.periods(periods)):
+        with reserved(made(place), run_name, pipeline, runner.periods(periods)):
             if prepare(use_case, place, machine.programs.folder):
                 lines.say(f"data written to {place.root / 'data'}")
             if pipeline == "training":

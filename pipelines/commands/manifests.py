@@ -56,6 +56,8 @@ def init(
 def validate(manifest: Path, environment: str | None) -> None:
     r"""Check a manifest and the settings in it; every problem is told with its line.
 
+    With an engine in the cloud it is also rendered, so that what the engine lacks or cannot do is told here.
+
     \b
     Examples:
       python -m pipelines validate pipelines/flights/use-case.yaml
@@ -63,6 +65,7 @@ def validate(manifest: Path, environment: str | None) -> None:
     """
     from components.spec import specs
     from pipelines import choices
+    from pipelines.commands.cloud import STACKS, rendered
     from pipelines.graph import inference_graph, training_graph
 
     use_case = judged(manifest, environment)
@@ -73,6 +76,11 @@ def validate(manifest: Path, environment: str | None) -> None:
         click.echo(f"{graph.pipeline}: {' → '.join(', '.join(layer) for layer in graph.layers())}")
     if untuned := choices.untuned(use_case.manifest):
         click.echo(untuned)
+    engine = use_case.manifest.engine
+    if engine != "local":
+        rendered(use_case, engine, environment)
+    if engine in STACKS:
+        rendered(use_case, "cloudformation", environment)
     click.echo(f"{manifest} is fine.")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipelines.commands.common import environment_option, manifest_argument, release_argument, spoken, storage_option
-from pipelines.ledger import Ledger
+from pipelines.ledger import CloudLedger, Ledger
 from pipelines.manifest import for_environment, read_manifest
 from pipelines.storage import storage_of
 from shared.errors import SettingsError
@@ -67,7 +68,7 @@ def rollback(manifest: Path, environment: str | None, storage: Path | None) -> N
 @storage_option
 @spoken
 def status(manifest: Path, environment: str | None, storage: Path | None) -> None:
-    r"""List the releases, which one is current, and the latest moves of the pointer.
+    r"""List the releases, which one is current, and the latest moves of the pointer; in the cloud also stack and runs.
 
     \b
     Example:
@@ -84,6 +85,30 @@ def status(manifest: Path, environment: str | None, storage: Path | None) -> Non
         click.echo("no release is current.")
     for move in ledger.moves():
         click.echo(f"  {move}")
+    if isinstance(ledger, CloudLedger):
+        for line in deployment(ledger, for_environment(read_manifest(manifest).manifest, environment).engine):
+            click.echo(line)
+
+
+def deployment(ledger: CloudLedger, engine: str) -> Iterator[str]:
+    """The state of the stack, and the latest runs. What the caller may not see is said, and ends nothing."""
+    from pipelines.aws.calls import CloudError
+    from pipelines.aws.executions import latest
+    from pipelines.cloudformation.stack import Stack, stack_name
+    from pipelines.commands.cloud import STACKS
+
+    connect, site = ledger.found.connect, ledger.found.site
+    if engine in STACKS:
+        name = stack_name(site)
+        try:
+            found = Stack(connect, name).status()
+            yield f"stack {name}: {found}" if found else f"there is no stack {name}: deploy the use case."
+        except CloudError as error:
+            yield f"not shown: {error}"
+    try:
+        yield from latest(connect, site, engine)
+    except CloudError as error:
+        yield f"not shown: {error}"
 
 
 def kept(manifest: Path, environment: str | None, storage: Path | None) -> tuple[str, Ledger]:
@@ -92,7 +117,7 @@ def kept(manifest: Path, environment: str | None, storage: Path | None) -> tuple
     Raises:
         SettingsError: the manifest lacks what the cloud has to know.
     """
-    from pipelines.ledger import CloudLedger, LocalLedger
+    from pipelines.ledger import LocalLedger
 
     use_case = read_manifest(manifest)
     found = for_environment(use_case.manifest, environment)

@@ -9,6 +9,7 @@ Scenario)" in the SageMaker Developer Guide.
 from __future__ import annotations
 
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from gzip import GzipFile
 from pathlib import Path
@@ -133,5 +134,5 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         with tarfile.open(archive, "r:gz") as tar:
             tar.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ArtefactError(f"{archive} cannot be unpacked: {error}. Train again.") from None

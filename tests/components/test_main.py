@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from components.spec import NAMES
 from shared.component import Component
+from shared.entrypoint import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,3 +75,15 @@ def test_it_tries_itself_from_a_bare_checkout(name: str) -> None:
     assert (done.returncode, told["error"]) == (0, "")
     assert (told["component"], told["notes"]) == (name, [])
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_name_an_image_that_is_built(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first variant of component.toml, in `--help` as in the README."""
+    variants = tomllib.loads((ROOT / "components" / name / "component.toml").read_text())["variants"]
+    image = f"quartet/{name}:{next(iter(variants))}"
+
+    assert "left_out" not in variants[next(iter(variants))]
+    assert run(component_of(name), ["--help"], {}) == 0
+    for text in (capsys.readouterr().out, (ROOT / "components" / name / "README.md").read_text()):
+        assert set(re.findall(r"quartet/[a-z]+(?::[a-z-]+)?(?= )", text)) == {image}

@@ -29,7 +29,8 @@ CONTEXT = (
     "shared",
     "wheelhouse",
 )
-COMPONENT = "processing"
+COMPONENTS = ("processing", "algorithm")
+"""Most of what steps do is done in every image; parts of packages are left out of algorithm's alone."""
 
 
 @dataclass(frozen=True)
@@ -106,30 +107,33 @@ def checkout(folder: Path, *, time_s: int, group_writes: bool) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def twice(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Built, Built]]:
+@pytest.fixture(scope="module", params=COMPONENTS)
+def twice(
+    request: pytest.FixtureRequest, engine: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Built, Built]]:
     """One image, built twice without a cache."""
+    component = str(request.param)
     root = tmp_path_factory.mktemp("twice")
     # Both are copied before either is built, so that both are one state of the files.
     one = checkout(root / "one", time_s=1_600_000_000, group_writes=False)
     other = checkout(root / "another", time_s=1_700_000_000, group_writes=True)
     tags = {one: f"{root.name}-one", other: f"{root.name}-other"}
     try:
-        yield tuple(built(engine, folder, tag) for folder, tag in tags.items())  # type: ignore[misc]  # there are two
+        yield tuple(built(engine, component, *item) for item in tags.items())  # type: ignore[misc]  # there are two
     finally:
         for tag in tags.values():
-            if engine.images.list(f"{build.NAMESPACE}/{COMPONENT}:{tag}"):
-                engine.images.remove(f"{build.NAMESPACE}/{COMPONENT}:{tag}")
+            if engine.images.list(f"{build.NAMESPACE}/{component}:{tag}"):
+                engine.images.remove(f"{build.NAMESPACE}/{component}:{tag}")
 
 
-def built(engine: Any, folder: Path, tag: str) -> Built:
+def built(engine: Any, component: str, folder: Path, tag: str) -> Built:
     done = subprocess.run(
-        (sys.executable, "build.py", "build", COMPONENT, "--no-cache", "--tag", tag),
+        (sys.executable, "build.py", "build", component, "--no-cache", "--tag", tag),
         cwd=folder, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr[-3000:]
-    return saved(engine, f"{build.NAMESPACE}/{COMPONENT}:{tag}", folder / "image.tar")
+    return saved(engine, f"{build.NAMESPACE}/{component}:{tag}", folder / "image.tar")
 
 
 def test_the_layers_hold_the_same_files(twice: tuple[Built, Built]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from components.spec import NAMES
+import build
+from components.spec import NAMES, specs
 from tests.images.containers import Jobs, outputs_of
 from tests.images.data import BASELINE, SETTINGS, training
 
@@ -83,6 +85,33 @@ def test_its_commands_are_entry_points_too(start: Starting, component: str, entr
 
     assert done.code == code
     assert component in done.said or "Mount" in done.said
+
+
+def test_it_runs_without_network_privileges_or_a_disk_to_write_on(engine: Any) -> None:
+    """What the engine was told, and what the kernel makes of it."""
+    script = "cat /proc/self/status /proc/net/dev; touch /opt/program/x /var/tmp/x; touch /tmp/x && echo written"
+    image = build.defaults(build.images(specs(), "processing"))[0].local
+    container = engine.containers.create(image, ["-c", script], entrypoint=["bash"], **build.HARDENED)
+    try:
+        host = engine.api.inspect_container(container.id)["HostConfig"]
+        container.start()
+        code = container.wait(timeout=60)["StatusCode"]
+        said = container.logs().decode()
+    finally:
+        container.remove(force=True)
+
+    assert host["NetworkMode"] == "none"
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["Tmpfs"] == {"/tmp": ""}
+    assert not host["Privileged"]
+    assert code == 0, said
+    assert re.findall(r"^CapEff:\s*(\w+)$", said, re.MULTILINE) == ["0" * 16]
+    assert re.findall(r"^NoNewPrivs:\s*(\d)$", said, re.MULTILINE) == ["1"]
+    assert re.findall(r"^ *(\w+): *\d+ ", said, re.MULTILINE) == ["lo"]
+    assert said.count("Read-only file system") == 2
+    assert "written" in said.splitlines()
 
 
 def test_another_program_can_be_run_in_it(start: Starting, component: str) -> None:

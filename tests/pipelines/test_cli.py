@@ -303,3 +303,14 @@ def test_an_environment_that_requires_gates_is_validated_with_them(quartet: Any,
     result = quartet("validate", "--environment", "prod")
     assert result.exit_code == 2
     assert "environment 'prod' requires gates" in result.output
+
+
+def test_a_storage_that_cannot_be_made_is_one_sentence(quartet: Any, toy: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, ["run", str(toy.path), "--storage", str(tmp_path / "file/x")])
+
+    assert result.exit_code == 2, result.output
+    assert (
+        result.output
+        == f"error: storage {tmp_path / 'file/x'} cannot be made: Not a directory. Give another --storage.\n"
+    )

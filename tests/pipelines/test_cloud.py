@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
+import click
 import pytest
 from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from components.spec import specs
+from pipelines.aws.executions import latest
+from pipelines.aws.places import Site
 from pipelines.cli import main
 from pipelines.cloudformation import stack
-from tests.aws.cloud import BUCKET, CREDENTIALS, REGION
+from tests.aws.cloud import BUCKET, CREDENTIALS, REGION, ROLE
 from tests.aws.data import flights_use_case
 from tests.pipelines.aws.test_releases import write
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")
+
+DAY = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SITE = Site("flights", None, f"s3://{BUCKET}/flights", REGION, ROLE)
+KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
 
 @pytest.fixture
@@ -91,9 +100,7 @@ def test_deploy_makes_the_stack_and_starts_the_first_training_once(manifest: Pat
 
 def release(aws: Callable[[str], Any], name: str = "r1") -> None:
     """A release that is in use."""
-    from pipelines.aws.places import Site
     from pipelines.aws.releases import Releases
-    from tests.aws.cloud import ROLE
 
     found = Releases(aws, Site("flights", None, f"s3://{BUCKET}/flights", REGION, ROLE))
     write(found, name, f"2026-01-0{name[1:]}T00:00:00Z")
@@ -186,3 +193,137 @@ def test_an_environment_that_is_not_declared_is_named(manifest: Path) -> None:
     done = quartet("plan", manifest, "--environment", "prd")
 
     assert (done.exit_code, "no environment 'prd'" in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize("pipeline", ["training", "inference"])
+def test_a_parameter_that_a_machine_does_not_read_is_refused(manifest: Path, pipeline: str) -> None:
+    wrong = {"training": "TrainDat", "inference": "ScoreDat"}[pipeline]
+    done = quartet("start", manifest, "--pipeline", pipeline, "--period", "2013-05", "-p", f"{wrong}=s3://b/x")
+
+    assert done.exit_code == 2, done.output
+    assert f"the {pipeline} pipeline has no parameter {wrong!r}. Did you mean '{wrong}a'?" in done.output
+
+
+@pytest.mark.parametrize("words", [["--period", "../x"], ["--period", "2013-05", "-p", "Period=a/b"]])
+def test_a_period_that_could_lead_elsewhere_is_refused(manifest: Path, words: list[str]) -> None:
+    done = quartet("start", manifest, "--pipeline", "inference", *words)
+
+    assert (done.exit_code, "wanted letters, digits" in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("region: eu-west-1\n", "", "no 'region', which every engine in the cloud wants"),
+        ("role: arn", "# role: arn", "no 'role', which every engine in the cloud wants"),
+        ("digest:", "variant: cpu  # ", "wanted one by digest"),
+        ("\nengine: step-functions", "\nengine: batch", "subnets"),
+    ],
+)
+def test_validate_tells_what_the_engine_lacks(tmp_path: Path, manifest: Path, old: str, new: str, said: str) -> None:
+    assert quartet("validate", manifest).exit_code == 0
+    text = manifest.read_text(encoding="utf-8")
+    assert old in text
+    changed = text.replace(old, new) if "digest" not in old else re.sub(r", digest: '[^']*'", "", text)
+    manifest.write_text(changed, encoding="utf-8")
+    done = quartet("validate", manifest)
+
+    assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
+def test_status_tells_the_stack_and_the_latest_runs(manifest: Path, aws: Callable[[str], Any]) -> None:
+    assert "there is no stack quartet-flights: deploy the use case." in quartet("status", manifest).output
+    quartet("deploy", manifest, "--yes", "--no-start")
+    for run in ("one", "two", "three", "four"):
+        quartet("start", manifest, "--run-id", run)
+    done = quartet("status", manifest)
+
+    assert done.exit_code == 0, done.output
+    assert "stack quartet-flights: CREATE_COMPLETE" in done.output
+    assert len([line for line in done.output.splitlines() if line.startswith("training ")]) == 3
+    assert not [line for line in done.output.splitlines() if line.startswith("inference ")]
+
+
+def test_a_failed_run_is_told_with_its_reason_in_one_line() -> None:
+    from botocore.stub import Stubber
+
+    client = boto3.client("stepfunctions", region_name=REGION, **KEYS)
+    arn = f"arn:aws:states:{REGION}:123456789012:execution:quartet-flights-training:one"
+    item = {"executionArn": arn, "stateMachineArn": "m", "name": "one", "status": "FAILED", "startDate": DAY}
+    described = {**item, "cause": "exit code: 3\nno rows"}
+    with Stubber(client) as stub:
+        stub.add_response("list_executions", {"executions": [item]})
+        stub.add_response("describe_execution", described)
+        stub.add_client_error("list_executions", "StateMachineDoesNotExist")
+        assert list(latest(lambda _: client, SITE, "step-functions")) == [
+            "training   one  2026-01-02T03:04:05Z  failed: exit code: 3 no rows"
+        ]
+
+
+def test_a_failed_run_on_sagemaker_is_told_with_its_step() -> None:
+    from botocore.stub import Stubber
+
+    client = boto3.client("sagemaker", region_name=REGION, **KEYS)
+    arn = f"arn:aws:sagemaker:{REGION}:123456789012:pipeline/quartet-flights-training/execution/abc123"
+    summary = {"PipelineExecutionArn": arn, "PipelineExecutionStatus": "Failed", "StartTime": DAY}
+    step = {"StepName": "algorithm", "StepStatus": "Failed", "FailureReason": "exit code: 3"}
+    with Stubber(client) as stub:
+        stub.add_response("list_pipeline_executions", {"PipelineExecutionSummaries": [summary]})
+        stub.add_response("list_pipeline_execution_steps", {"PipelineExecutionSteps": [step]})
+        stub.add_client_error("list_pipeline_executions", "ResourceNotFound")
+        assert list(latest(lambda _: client, SITE, "sagemaker-pipelines")) == [
+            "training   abc123  2026-01-02T03:04:05Z  failed: step algorithm: exit code: 3"
+        ]
+
+
+def test_status_says_what_it_may_not_show(
+    manifest: Path, aws: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.aws import executions
+    from pipelines.aws.calls import CloudError
+
+    def refused(*_: Any) -> Any:
+        raise CloudError("AWS answers AccessDeniedException: not you")
+
+    monkeypatch.setattr(executions, "latest", refused)
+    monkeypatch.setattr(stack.Stack, "status", refused)
+    done = quartet("status", manifest)
+
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-2:] == ["not shown: AWS answers AccessDeniedException: not you"] * 2
+
+
+def test_airflow_is_not_destroyed_from_here(manifest: Path) -> None:
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace("engine: step-functions", "engine: airflow"))
+    done = quartet("destroy", manifest, "--yes")
+
+    assert (done.exit_code, "Airflow has no stack" in done.output) == (2, True), done.output
+
+
+def test_a_rollback_without_a_current_release_says_so(manifest: Path, aws: Callable[[str], Any]) -> None:
+    done = quartet("rollback", manifest)
+
+    assert done.exit_code == 2
+    assert "no release is current, so there is none to go back from" in done.output
+
+
+def test_a_shell_s_completion_does_not_ask_aws(manifest: Path) -> None:
+    """There is no account here: asking would fail, and local releases are not this engine's."""
+    from pipelines.commands.common import releases_of
+
+    lines = [line for line in manifest.read_text(encoding="utf-8").splitlines() if not line.startswith("storage: ")]
+    manifest.write_text("\n".join(lines), encoding="utf-8")
+    context = click.Context(main.commands["promote"])
+    context.params = {"manifest": str(manifest)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.releases.release_ids", lambda _: ["local"])
+        assert releases_of(context, main.commands["promote"].params[0], "") == []
+
+
+def test_lineage_of_a_release_without_a_parent_s_name_is_one_sentence(
+    manifest: Path, aws: Callable[[str], Any]
+) -> None:
+    release(aws)
+    done = quartet("lineage", manifest)
+
+    assert (done.exit_code, "release 'r1' has no usable parent" in done.output) == (3, True), done.output

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from components.spec import specs
-from pipelines.draft import Draft, drafted, looked_at, name_of, scalar, text_of
+from pipelines.draft import Draft, drafted, looked_at, name_of, relative, scalar, text_of
 from pipelines.graph import inference_graph, training_graph
 from pipelines.manifest import UseCase, read_manifest
 from pipelines.settings import judge
@@ -180,3 +180,9 @@ def test_a_drafted_manifest_runs_from_end_to_end(tmp_path: Path) -> None:
 
     (scores,) = (tmp_path / "storage/inference/r1/algorithm/scores").iterdir()
     assert scores.read_text().count("\n") == ROWS
+
+
+@pytest.mark.parametrize("name", ["my {period} data.csv", "{x.csv"])
+def test_a_file_whose_name_a_uri_would_misread_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"has braces in its path, which mark placeholders in a uri\. Rename it"):
+        relative(tmp_path / name, tmp_path)

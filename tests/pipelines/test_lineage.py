@@ -12,9 +12,9 @@ import pytest
 
 from pipelines.ledger import Entry, LocalLedger
 from pipelines.lineage import ancestry, origin, tree
-from pipelines.releases import current_release
+from pipelines.releases import Release, current_release
 from pipelines.storage import Storage
-from shared.errors import SettingsError
+from shared.errors import ArtefactError, SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +54,13 @@ def test_the_tree_tells_parts_data_and_causes(line: list[Entry]) -> None:
 def test_a_parent_that_is_gone_is_told(line: list[Entry], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="release 'r1-drift-p4' names its parent, but release 'r1' does not exist"):
         ancestry(LocalLedger(Storage(tmp_path)), line[0])
+
+
+@pytest.mark.parametrize("lacking", ["parent", "data", "manifest"])
+def test_a_release_that_does_not_say_where_it_comes_from_is_told(
+    line: list[Entry], tmp_path: Path, lacking: str
+) -> None:
+    content = {key: value for key, value in line[0].content.items() if key != lacking}
+
+    with pytest.raises(ArtefactError, match=f"release 'r' has no usable {lacking}"):
+        ancestry(LocalLedger(Storage(tmp_path)), Release(tmp_path / "r.json", content))

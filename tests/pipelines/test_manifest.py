@@ -172,6 +172,91 @@ def test_a_problem_says_what_was_found_and_what_was_wanted(tmp_path: Path, old: 
     assert said in problems(tmp_path, SMALL.replace(old, new))[0]
 
 
+SNS = "arn:aws:sns:eu-west-1:123456789012:oncall"
+KMS = "arn:aws:kms:eu-west-1:123456789012:key/0a1b2c3d-0000-1111-2222-333344445555"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("environments: {pre-prod: {}}", "environments.pre-prod: found 'pre-prod', wanted text that matches"),
+        ("environments: {Prod: {}}", "environments.Prod: found 'Prod', wanted text that matches"),
+        ("environments: {prod: {region: Ireland}}", "environments.prod.region: found 'Ireland', wanted text that"),
+        ("region: eu-west", "region: found 'eu-west', wanted text that matches"),
+        ("schedule: {timezone: Europe/Berne}", "schedule.timezone: found 'Europe/Berne', wanted the name of a time"),
+        ("schedule: {timezone: ../etc}", "schedule.timezone: found '../etc', wanted the name of a time zone"),
+        ("schedule: {inference: cron(0 4 * * ?)}", "wanted six fields: cron(<minute> <hour> <day of month> <month>"),
+        ("schedule: {inference: cron(0 4 * * * *)}", "wanted ? as either day of month or day of week"),
+        ("schedule: {inference: cron(0 4 ? * ? *)}", "wanted ? as either day of month or day of week"),
+        ("schedule: {training: rate(soon)}", "schedule.training: found 'rate(soon)', wanted rate(<number> minutes"),
+        ("schedule: {training: rate(0 days)}", "wanted rate(<number> minutes|hours|days)"),
+        ("schedule: {training: at(2027-02-30T04:00:00)}", "wanted at(<year>-<month>-<day>T<hour>:<minute>:<second>)"),
+        ("schedule: {training: daily}", "found 'daily', wanted cron(…), rate(…) or at(…)"),
+        (f"alarms: {{trainig_failed: '{SNS}'}}", "'loop_failed'. Did you mean 'training_failed'?"),
+        (
+            "alarms: {loop_failed: me@example.com}",
+            "alarms.loop_failed: found 'me@example.com', wanted the ARN of an SNS",
+        ),
+        ("drift: {notify: me@example.com}", "drift.notify: found 'me@example.com', wanted the ARN of an SNS topic"),
+        ("defaults: {tags: {'aws:team': x}}", "wanted a tag of 1 to 128 characters that does not begin with aws:"),
+        ("defaults: {kms_key: alias/mine}", "defaults.kms_key: found 'alias/mine', wanted the ARN of a KMS key"),
+        ("storage: 's3://bucket/a b'", "storage: found 's3://bucket/a b', wanted s3://bucket/prefix without spaces"),
+        ("storage: 's3://bucket/*'", "storage: found 's3://bucket/*', wanted s3://bucket/prefix without"),
+        ("environments: {dev: {storage: 's3://bucket/a?'}}", "environments.dev.storage: found 's3://bucket/a?'"),
+    ],
+)
+def test_a_value_that_aws_would_refuse_is_refused_with_its_line(tmp_path: Path, more: str, said: str) -> None:
+    (found,) = problems(tmp_path, f"{SMALL}{more}\n")
+
+    assert found.startswith("use-case.yaml:6: ")
+    assert said in found
+
+
+@pytest.mark.parametrize("name", ["aws-churn", "awsome", "ssm", "ssm-x"])
+def test_a_name_that_parameter_store_reserves_is_refused(tmp_path: Path, name: str) -> None:
+    (found,) = problems(tmp_path, SMALL.replace("name: churn", f"name: {name}"))
+
+    assert found.startswith(f"use-case.yaml:2: name: found '{name}', wanted a name that does not begin with aws or ssm")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "environments: {prod2: {region: us-gov-west-1, storage: 's3://bucket/prefix'}}",
+        "schedule: {inference: 'cron(0/15 8-17 ? * MON-FRI *)', timezone: Europe/Berlin}",
+        "schedule: {inference: 'cron(0 4 L * ? 2027)', training: 'rate(1 day)'}",
+        "schedule: {training: 'at(2027-02-28T04:00:00)'}",
+        f"alarms: {{training_failed: '{SNS}', inference_failed: '{SNS}', loop_failed: '{SNS}'}}",
+        f"defaults: {{kms_key: '{KMS}', tags: {{awsome: x}}}}",
+        "storage: runs of mine/My data",
+    ],
+)
+def test_values_that_aws_takes_are_taken(tmp_path: Path, more: str) -> None:
+    assert read_manifest(write(tmp_path, f"{SMALL}{more}\n")).manifest.name == "churn"
+
+
+def test_aliases_that_stand_for_billions_of_values_are_refused(tmp_path: Path) -> None:
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    text = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]", *levels])
+
+    assert problems(tmp_path, text) == [
+        "use-case.yaml:1: the manifest has more than 100,000 keys and values, aliases (*name) written out. "
+        "Use fewer aliases, or shorter lists."
+    ]
+
+
+def test_a_manifest_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    found = problems(tmp_path, "a: " + "[" * 2000 + "]" * 2000)
+
+    assert found == ["use-case.yaml:1: the manifest is nested too deeply. Write it flatter."]
+
+
+def test_a_few_aliases_are_fine(tmp_path: Path) -> None:
+    text = SMALL.replace("components: {}", "components: {algorithm: {settings: {a: &a [1, 2], b: *a}}}")
+
+    assert read_manifest(write(tmp_path, text)).manifest.components.algorithm.settings == {"a": [1, 2], "b": [1, 2]}
+
+
 def test_a_key_that_is_there_twice_is_told_with_its_line(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALL + "name: other\n") == [
         'use-case.yaml:6: no YAML: found duplicate key "name" with value "other" (original value: "churn").'

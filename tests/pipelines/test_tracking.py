@@ -163,12 +163,12 @@ def released(connect: Callable[[str], Any], name: str) -> None:
     """A release in S3 as a training in the cloud leaves it."""
     series = {"name": "validation", "x": list(range(ROUNDS)), "y": [1 / (x + 1) for x in range(ROUNDS)]}
     report = {"sections": [{"title": "Training", "blocks": [{"title": "RMSE", "series": [series]}]}]}
-    training = f"toy/training/{name}"
+    training = f"toy/prod/training/{name}"
     model = {"evaluation.json": b'{"a": 1}', "manifest.json": json.dumps({"settings": SETTINGS}).encode()}
     content = {
         "name": "toy",
         "created": CREATED,
-        "parent": f"s3://{BUCKET}/toy/releases/r0/release.json",
+        "parent": f"s3://{BUCKET}/toy/prod/releases/r0/release.json",
         "started_by": {"cause": "drift", "run": "may"},
         "revision": "b6f4b63",
         "manifest": {"sha256": "c" * 64},
@@ -187,7 +187,7 @@ def released(connect: Callable[[str], Any], name: str) -> None:
             {"report.html": b"<p>", "report.json": json.dumps(report).encode()}
         ),
         f"{training}/processing/state/manifest.json": json.dumps({"settings": WIDE}).encode(),
-        f"toy/releases/{name}/release.json": json.dumps(content).encode(),
+        f"toy/prod/releases/{name}/release.json": json.dumps(content).encode(),
     }
     for key, body in files.items():
         connect("s3").put_object(Bucket=BUCKET, Key=key, Body=body)

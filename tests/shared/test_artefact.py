@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import tarfile
+import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -124,11 +126,35 @@ def test_an_archive_that_writes_outside_its_folder_is_refused(tmp_path: Path) ->
     assert not (tmp_path.parent / "evil").exists()
 
 
-def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.tar.gz").write_bytes(b"\x1f\x8bnot really")
+def damaged(folder: Path, how: str) -> bytes:
+    """An archive of the folder that is no gzip, was cut short, or was overwritten in its middle."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        tar.add(folder, ".")
+        entry = tarfile.TarInfo("more")
+        entry.size = 100_000
+        tar.addfile(entry, io.BytesIO(random.Random(0).randbytes(entry.size)))
+    whole = stream.getvalue()
+    half = len(whole) // 2
+    return {
+        "no gzip": b"\x1f\x8bnot really",
+        "empty": b"",
+        "cut": whole[:half],
+        "overwritten": whole[:20] + b"\xff" * 500 + whole[520:],
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["no gzip", "empty", "cut", "overwritten"])
+def test_a_damaged_archive_is_refused_and_nothing_of_it_is_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(damaged(folder, how))
+    (tmp_path / "room").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "room"))
 
     with pytest.raises(ArtefactError, match="cannot be unpacked"):
         open_artefact(tmp_path, "processing", "model")
+    assert not list((tmp_path / "room").iterdir())
 
 
 def test_the_golden_batch_is_reproduced(folder: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,3 +234,202 @@ def test_a_reader_that_has_seen_enough_is_no_failure(word: str) -> None:
     os.close(write)
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_job_that_ended_well_and_cannot_say_so_ends_well(
+    mean: Component, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "output").write_text("a file where a folder was wanted")
+
+    assert run(mean, ["train"], env(data)) == 0
+
+    said = capsys.readouterr().out
+    assert said.count(" WARNING ") == 1
+    assert "the message cannot be written to" in said
+    assert files(data / "processing/output/state") == ["manifest.json", "state.json"]
+
+
+def test_a_failure_that_cannot_be_written_is_told_once(
+    mean: Component, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "output").write_text("a file where a folder was wanted")
+
+    assert run(mean, ["train", "--shift", "-1"], env(data)) == 2
+
+    levels = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    assert levels == ["ERROR", "INFO"]
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence_and_leaves_nothing(mean: Component, data: Path) -> None:
+    processing_job(data, ["data"], ["state", "report"])
+    (data / "processing/out-report").write_text("a file where a folder was wanted")
+
+    assert run(mean, [], env(data)) == 2
+
+    said = (data / "output/message").read_text()
+    assert said.startswith("output 'report' cannot be written to ")
+    assert said.endswith("out-report: Not a directory. Mount a folder there that the container's user may write to.")
+    assert not (data / "processing/out-state").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_an_output_on_a_mount_that_refuses_is_one_sentence(
+    mean: Component, data: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Root may write where others may not, so the refusal is made up."""
+
+    def refusing(*_: object, dir: Path, **__: object) -> None:  # the name of tempfile's argument
+        raise OSError(number, os.strerror(number), str(dir))
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refusing)
+
+    assert run(mean, ["train"], env(data)) == 2
+
+    said = (data / "output/failure").read_text()
+    assert said.startswith(
+        f"output 'state' cannot be written to {data}/processing/output/state: {os.strerror(number)}."
+    )
+    assert not (data / "processing/output").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "inputs", "outputs", "said"),
+    [
+        ([], ["data", "stat"], ["data"], "names the input 'stat', which mean does not know, .* Did you mean 'state'?"),
+        (["train"], ["data", "settigns"], ["state"], "Did you mean 'settings'?"),
+        (["serve"], ["data", "stat"], ["data"], "Did you mean 'state'?"),
+        ([], ["data"], ["reprot"], "names the output 'reprot', which mean train does not know, .* mean 'report'?"),
+        (["serve"], ["data", "state"], ["dta"], "names the output 'dta', which mean serve does not know, .* 'data'?"),
+        (["serve"], ["data"], ["data"], "mean serve has no input 'state'"),
+    ],
+)
+def test_a_processing_job_that_names_what_nobody_knows_does_nothing(
+    mean: Component, data: Path, words: list[str], inputs: list[str], outputs: list[str], said: str
+) -> None:
+    processing_job(data, inputs, outputs)
+
+    assert run(mean, words, env(data)) == 2
+
+    assert re.search(said.replace("?", r"\?"), (data / "output/message").read_text())
+    assert not list((data / "processing").glob("out*"))
+
+
+def test_serve_on_a_laptop_says_which_input_is_missing(mean: Component, data: Path) -> None:
+    assert run(mean, ["serve"], env(data)) == 2
+    assert "mean serve has no input 'state'" in (data / "output/failure").read_text()
+
+
+@pytest.mark.parametrize(("channel", "warnings"), [("validatoin", 1), ("code", 0), ("sm_drivers", 0)])
+def test_a_channel_that_nobody_reads_is_a_warning_unless_it_is_the_sdks(
+    mean: Component, data: Path, capsys: pytest.CaptureFixture[str], channel: str, warnings: int
+) -> None:
+    (data / "input/data").mkdir(parents=True)
+    (data / "processing/input/data").rename(data / "input/data/data")
+    write(data / "input/config/inputdataconfig.json", {"data": {}, channel: {}})
+
+    assert run(mean, ["train"], env(data)) == 0
+
+    assert capsys.readouterr().out.count(f"WARNING mean: channels '{channel}' are not read.") == warnings
+
+
+@pytest.mark.parametrize("words", [["train", "--help"], ["serve", "--help"], ["train", "--shift", "1", "-h"]])
+def test_help_is_printed_after_a_mode_too(
+    mean: Component, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(mean, words, {}) == 0
+    assert capsys.readouterr().out.startswith("quartet mean: ")
+
+
+def test_a_setting_without_its_value_is_one_sentence(mean: Component, data: Path) -> None:
+    assert run(mean, ["train", "--target"], env(data)) == 2
+    assert (data / "output/failure").read_text() == "`--target` has no value, wanted `--target value`."
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"ProcessingInputs": [{"S3Input": {"LocalPath": "/opt/ml/a"}}]},
+            "item 1 of ProcessingInputs has no InputName",
+        ),
+        ({"ProcessingInputs": {"data": 1}}, "has ProcessingInputs {'data': 1}, wanted a list"),
+        ({"ProcessingInputs": ["data"]}, "item 1 of ProcessingInputs has no InputName"),
+        ({"ProcessingInputs": [{"InputName": "data", "S3Input": "s3://b"}]}, "has S3Input 's3://b', wanted an object"),
+        ({"ProcessingInputs": [{"InputName": "data", "S3Input": {"LocalPath": 7}}]}, "LocalPath 7 is not below"),
+        ({"ProcessingOutputConfig": []}, "mean train has no input 'data'"),
+        ({"ProcessingOutputConfig": [1]}, "has ProcessingOutputConfig [1], wanted an object"),
+        ({"ProcessingOutputConfig": {"Outputs": [{}]}}, "item 1 of Outputs has no OutputName"),
+        ({"ProcessingOutputConfig": {"Outputs": [{"OutputName": "state", "S3Output": {"a": 1}}]}}, "LocalPath None is"),
+    ],
+)
+def test_a_malformed_description_is_one_sentence(
+    mean: Component, data: Path, config: dict[str, object], said: str
+) -> None:
+    write(data / "config/processingjobconfig.json", config)
+
+    assert run(mean, [], env(data)) == 2
+    assert said in (data / "output/message").read_text()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        (
+            {"current_host": "algo-3", "hosts": ["algo-1"]},
+            "has current_host 'algo-3', wanted one of its hosts",
+        ),
+        ({"current_host": "algo-1", "hosts": "algo-1"}, "has hosts 'algo-1', wanted a list of names"),
+    ],
+)
+def test_hosts_that_do_not_fit_are_one_sentence(
+    mean: Component, data: Path, hosts: dict[str, object], said: str
+) -> None:
+    processing_job(data, ["data"], ["state"])
+    write(data / "config/resourceconfig.json", hosts)
+
+    assert run(mean, [], env(data)) == 2
+    assert said in (data / "output/message").read_text()
+
+
+def test_a_name_that_is_not_utf8_is_one_sentence(mean: Component, data: Path) -> None:
+    (data / "processing/input/data" / os.fsdecode(b"caf\xe9.csv")).write_text("id,x\na,1\n")
+
+    assert run(mean, ["train"], env(data)) == 3
+    assert r"holds b'caf\xe9.csv', whose name is not UTF-8" in (data / "output/failure").read_text()
+
+
+def test_a_plain_file_that_is_called_gz_is_one_sentence(mean: Component, data: Path) -> None:
+    folder = data / "processing/input/data"
+    (folder / "t.csv").rename(folder / "t.csv.gz")
+
+    assert run(mean, ["train"], env(data)) == 3
+    assert "t.csv.gz is not compressed by gzip as its name says" in (data / "output/failure").read_text()
+
+
+@pytest.mark.parametrize("cut", [12, 40])
+def test_a_gz_file_that_was_cut_short_is_one_sentence(mean: Component, data: Path, cut: int) -> None:
+    folder = data / "processing/input/data"
+    (folder / "t.csv").unlink()
+    (folder / "t.csv.gz").write_bytes(gzip.compress(b"id,x\n" + b"a,1\nb,2.5\nc,77\n" * 9)[:cut])
+
+    assert run(mean, ["train"], env(data)) == 3
+    assert "t.csv.gz cannot be read as CSV" in (data / "output/failure").read_text()
+
+
+def test_links_that_lead_to_no_file_are_named_once(
+    mean: Component, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link to a file is that file, as a mounted Kubernetes volume has them."""
+    folder = data / "processing/input/data"
+    (data / "elsewhere").mkdir()
+    (data / "elsewhere/more.csv").write_text("id,x\nc,5\n")
+    (folder / "u.csv").symlink_to(data / "elsewhere/more.csv")
+    (folder / "v.csv").symlink_to(data / "nowhere.csv")
+    (folder / "w").symlink_to(data / "elsewhere")
+
+    assert run(mean, ["train"], env(data)) == 0
+
+    said = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
+    assert len(said) == 1
+    assert said[0].endswith("input 'data' holds 2 links that lead to no file and are skipped, the first is 'v.csv'")
+    assert (data / "output/message").read_text() == "Learnt from 3 rows."

@@ -309,3 +309,10 @@ def test_the_periods_are_those_of_the_files_that_were_read(
     uri: str, files: tuple[str, ...], found: tuple[str, ...]
 ) -> None:
     assert periods(uri, dict.fromkeys(files, "")) == found
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(step: Step) -> None:
+    (step.root / "processing/output").write_text("a file where a folder was wanted")
+
+    assert step.run() == 2
+    assert step.message.startswith("output 'release' cannot be written to ")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from shared.component import Component
 from shared.contract import Contract
 from shared.entrypoint import run
 from shared.errors import SettingsError
-from shared.server import Holder, Serving, application
+from shared.server import Holder, Serving, application, processors
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -89,6 +92,43 @@ def test_each_refusal_has_its_status(client: FlaskClient, body: bytes, headers: 
     assert b"a bug" not in answer.data
 
 
+@pytest.mark.parametrize("header", ["", "; header=present"])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/csv", gzip.compress(b"x\n1\n")),
+        ("text/csv", b"\n\r\n" + gzip.compress(b"x\n1\n")),
+        ("text/csv", zlib.compress(b"x\n1\n", 0)),
+        ("text/csv", zlib.compress(b"x\n1\n", 4)),
+        ("text/csv", zlib.compress(b"x\n1\n", 6)),
+        ("text/csv", zlib.compress(b"x\n1\n", 9)),
+        ("text/csv", b"\x28\xb5\x2f\xfd\x04\x00\x21\x00\x00x\n1\n"),
+        ("application/json", gzip.compress(b"[[1]]")),
+        ("application/jsonlines", gzip.compress(b"[1]")),
+    ],
+)
+def test_a_compressed_body_is_refused_in_one_sentence(client: FlaskClient, kind: str, body: bytes, header: str) -> None:
+    answer = client.post("/invocations", data=body, content_type=f"{kind}{header}")
+
+    assert answer.status_code == 400
+    assert re.fullmatch(r"the body is compressed \((gzip|zlib|zstd)\), wanted plain text\. Send it .*\n", answer.text)
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("gzip", 415), ("br", 415), ("identity", 200)])
+def test_a_content_encoding_is_refused_unless_it_is_none(client: FlaskClient, encoding: str, status: int) -> None:
+    answer = client.post("/invocations", data=b"1\n", headers={"Content-Encoding": encoding})
+
+    assert answer.status_code == status
+    assert status == 200 or answer.text.startswith(f"Content-Encoding '{encoding}' is not read")
+
+
+@pytest.mark.parametrize("name", ["x^2", "x\u06a5"])
+def test_text_that_begins_as_zlib_does_is_text(client: FlaskClient, name: str) -> None:
+    body = f"{name},x\n9,1\n".encode()
+
+    assert client.post("/invocations", data=body, content_type="text/csv; header=present").text == "distance\n-1.0\n"
+
+
 def test_unknown_paths_are_404_and_wrong_methods_405(client: FlaskClient) -> None:
     assert client.get("/nowhere").status_code == 404
     assert client.get("/invocations").status_code == 405
@@ -118,9 +158,35 @@ def test_batch_transform_is_recognised_however_it_is_spelt(value: str) -> None:
     assert Serving.from_environment({"SAGEMAKER_BATCH": value}).timeout_s >= 600
 
 
-def test_a_variable_that_is_no_number_is_refused() -> None:
-    with pytest.raises(SettingsError, match="SAGEMAKER_BIND_TO_PORT is 'http', wanted a whole number"):
-        Serving.from_environment({"SAGEMAKER_BIND_TO_PORT": "http"})
+@pytest.mark.parametrize("text", ["http", "²", "٣"])
+def test_a_variable_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=f"SAGEMAKER_BIND_TO_PORT is '{text}', wanted a whole number"):
+        Serving.from_environment({"SAGEMAKER_BIND_TO_PORT": text})
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "6400000 100000\n"}, 8),
+        ({"cpu.max": "rubbish\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+    ],
+)
+def test_a_containers_quota_of_processors_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], wanted: int
+) -> None:
+    """On a machine of which 8 processors may be used."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    (tmp_path / "cpu").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+
+    assert processors(tmp_path) == wanted
 
 
 def free_port() -> int:

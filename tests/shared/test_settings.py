@@ -73,7 +73,7 @@ def test_every_bad_value_is_named_in_one_sentence() -> None:
 
 
 def test_a_number_whose_value_was_forgotten_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="eta is 'true'"):
+    with pytest.raises(SettingsError, match="`--eta` has no value, wanted `--eta value`"):
         from_sources(tmp_path, arguments=["--eta"])
 
 

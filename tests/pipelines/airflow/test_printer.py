@@ -60,7 +60,12 @@ def test_the_file_imports_nothing_of_ours(tmp_path: Path) -> None:
     "changes",
     [
         [],
-        [("drift: {then: retrain, with: {periods: 2}}", "drift: {then: notify, notify: 'arn:aws:sns:eu-west-1:1:a'}")],
+        [
+            (
+                "drift: {then: retrain, with: {periods: 2}}",
+                "drift: {then: notify, notify: 'arn:aws:sns:eu-west-1:123456789012:a'}",
+            )
+        ],
         [("drift: {then: retrain, with: {periods: 2}}", "")],
         [("with: {periods: 2}", "with: {data.train: '{storage}/all/'}")],
         [('  score: {uri: "{storage}/raw/score/{period}.csv"}\n', "")],
