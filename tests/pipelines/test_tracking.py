@@ -159,16 +159,16 @@ SETTINGS = {"eta": 0.1, "eval_metric": ["auc", "logloss"], "params": {"max_depth
 WIDE = {f"column_{number}": number for number in range(130)}
 
 
-def released(connect: Callable[[str], Any], name: str) -> None:
+def released(connect: Callable[[str], Any], name: str, storage: str = "toy") -> None:
     """A release in S3 as a training in the cloud leaves it."""
     series = {"name": "validation", "x": list(range(ROUNDS)), "y": [1 / (x + 1) for x in range(ROUNDS)]}
     report = {"sections": [{"title": "Training", "blocks": [{"title": "RMSE", "series": [series]}]}]}
-    training = f"toy/prod/training/{name}"
+    training = f"{storage}/training/{name}"
     model = {"evaluation.json": b'{"a": 1}', "manifest.json": json.dumps({"settings": SETTINGS}).encode()}
     content = {
         "name": "toy",
         "created": CREATED,
-        "parent": f"s3://{BUCKET}/toy/prod/releases/r0/release.json",
+        "parent": f"s3://{BUCKET}/{storage}/releases/r0/release.json",
         "started_by": {"cause": "drift", "run": "may"},
         "revision": "b6f4b63",
         "manifest": {"sha256": "c" * 64},
@@ -187,7 +187,7 @@ def released(connect: Callable[[str], Any], name: str) -> None:
             {"report.html": b"<p>", "report.json": json.dumps(report).encode()}
         ),
         f"{training}/processing/state/manifest.json": json.dumps({"settings": WIDE}).encode(),
-        f"toy/prod/releases/{name}/release.json": json.dumps(content).encode(),
+        f"{storage}/releases/{name}/release.json": json.dumps(content).encode(),
     }
     for key, body in files.items():
         connect("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
@@ -214,7 +214,7 @@ environments: {{prod: {{}}}}
 def test_a_release_in_s3_is_tracked_with_settings_images_curves_and_files(
     tmp_path: Path, account: Callable[[str], Any], mlflow: TrackingServer
 ) -> None:
-    released(account, "r1")
+    released(account, "r1", "toy/prod")
     manifest = in_the_cloud(tmp_path, mlflow.uri, "cloud")
     words = ["track", str(manifest), "r1", "--environment", "prod"]
     done = CliRunner().invoke(main, words)
