@@ -6,23 +6,22 @@ training job, as a processing job and as a server on the loopback interface. Not
 
 from __future__ import annotations
 
-import http.client
 import json
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from shared.artefact import MANIFEST, library_versions, versions_text
+from shared.carrier.client import Client, free_port
 from shared.component import Component
 from shared.contract import OPT_ML, Contract
 from shared.errors import EXIT_INTERNAL, EXIT_OK, QuartetError, SettingsError, names
@@ -38,7 +37,6 @@ LONGEST_S: Final = 300
 """Time for one step; it takes one or two."""
 GRACE_S: Final = 30
 """Time for a server to end that is no longer wanted."""
-POLL_S: Final = 0.02
 FALLBACK: Final = "device cuda is not there"
 """How the log line begins that a component writes when it trains on the CPU in spite of its build."""
 
@@ -256,15 +254,16 @@ def serve_http(sample: Sample, root: Path, program: Program) -> str:
     """
     port = free_port()
     begun = time.perf_counter()
-    with server(root, program, port) as told:
-        wait_until_ready(port, told)
+    with server(root, program, port) as told, closing(Client(port)) as client:
+        if not client.wait_until_healthy(lambda: told() is not None, LONGEST_S):
+            raise FailedStep(told() or f"was not ready in {LONGEST_S} s.")
         ready_s = time.perf_counter() - begun
-        status, body = request(port, "POST", "/invocations", sample.request)
-        if status != HTTPStatus.OK:
-            raise FailedStep(f"answered with status {status}: {last_line(body.decode(errors='replace'))}")
-        sent, lines = len(sample.request.splitlines()), len(body.splitlines())
+        answer = client.ask("POST", "/invocations", sample.request, LONGEST_S)
+        if answer.status != HTTPStatus.OK:
+            raise FailedStep(f"answered with status {answer.status}: {last_line(answer.body.decode(errors='replace'))}")
+        sent, lines = len(sample.request.splitlines()), len(answer.body.splitlines())
         if sample.answers is None:
-            json.loads(body)
+            json.loads(answer.body)
         elif lines != sample.answers:
             raise FailedStep(f"answered {sent} rows with {lines} lines, wanted {sample.answers}.")
     came = "one JSON object" if sample.answers is None else f"{lines} lines"
@@ -312,45 +311,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def wait_until_ready(port: int, ended: Callable[[], str | None]) -> None:
-    """Ask `/ping` until it is 200.
-
-    Raises:
-        FailedStep: the server ended, or it took too long.
-    """
-    until = time.monotonic() + LONGEST_S
-    while time.monotonic() < until:
-        why = ended()
-        if why is not None:
-            raise FailedStep(why)
-        try:
-            if request(port, "GET", "/ping")[0] == HTTPStatus.OK:
-                return
-        except OSError:
-            # Nobody listens yet.
-            pass
-        time.sleep(POLL_S)
-    raise FailedStep(f"was not ready in {LONGEST_S} s.")
-
-
-def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-    """Ask the server on this machine; the status and the body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST_S)
-    try:
-        connection.request(method, path, body, {"Content-Type": "text/csv"} if body else {})
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody has now."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def device(sample: Sample, notes: Iterable[str]) -> str:

@@ -8,10 +8,9 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,13 +18,13 @@ from typing import Any, Final, Protocol
 from pipelines.graph import Graph, Job, ProcessingJob, Request, Resolve, SettingsFile, TrainingJob, TransformJob
 from pipelines.local import workspace
 from pipelines.local.children import GRACE, Launcher, Process, Programs, Work, exit_code, last_lines
-from pipelines.local.transform import Client, Endpoint, TransformError, cutting, transform_objects, wait_until_healthy
+from pipelines.local.transform import transform_objects
 from pipelines.storage import local_path
+from shared.carrier.client import HEALTHY_SECONDS, Client, free_port
+from shared.carrier.cutting import TransformError, batch_variables, cutting
 from shared.errors import EXIT_INTERNAL, QuartetError
 from shared.files import write_json
 
-HEALTHY_SECONDS: Final = 240.0
-"""How long a server may take until /ping answers 200, as hosting gives it."""
 REPORT: Final = "report"
 SIGNALLED: Final = 128
 """Exit codes above this name the signal that ended the process."""
@@ -310,7 +309,7 @@ class Step:
     def _serving(self, request: Request, model: Request, port: int) -> Work:
         container = model["PrimaryContainer"]
         workers = {"SAGEMAKER_MODEL_SERVER_WORKERS": str(self.owner.threads(self.job))}
-        said = {"SAGEMAKER_BATCH": "true"} | _batch_variables(request)
+        said = {"SAGEMAKER_BATCH": "true"} | batch_variables(request)
         environment = {**workers, **container["Environment"], **said}
         name = request["TransformJobName"]
         work = self._work(name, container["Image"], ("serve",), workspace.server_mounts(), environment)
@@ -359,10 +358,7 @@ class Step:
         model = job.model_request(self.owner.resolve)
         await asyncio.to_thread(workspace.model_tree, model, self.tree)
         port = free_port()
-        endpoint = Endpoint(
-            f"http://127.0.0.1:{port}", request["TransformInput"]["ContentType"], request["TransformOutput"]["Accept"]
-        )
-        client = Client(endpoint)
+        client = Client(port, request["TransformInput"]["ContentType"], request["TransformOutput"]["Accept"])
         async with self._started(self._serving(request, model, port)) as server:
             try:
                 return await asyncio.to_thread(self._post_all, request, client, lambda: server.returncode)
@@ -376,22 +372,21 @@ class Step:
             StepFailedError: the server has ended, or never got healthy.
             TransformError: objects failed.
         """
-        seconds = self.owner.machine.healthy_seconds
-        if not wait_until_healthy(client, lambda: ended() is not None, seconds):
-            raise self._server_failure(ended(), f"the server did not answer /ping with 200 within {seconds:g} s")
-        cut = cutting(request, client.execution_parameters())
-        source = request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
-        target = request["TransformOutput"]["S3OutputPath"]
-        try:
-            records = transform_objects(
-                local_path(source, self.folder), local_path(target, self.folder), client, cut, self._advanced
-            )
-        except TransformError as error:
-            if ended() is not None:
-                raise self._server_failure(ended(), str(error)) from None
-            raise
-        client.close()
-        return records
+        with closing(client):
+            seconds = self.owner.machine.healthy_seconds
+            if not client.wait_until_healthy(lambda: ended() is not None, seconds):
+                raise self._server_failure(ended(), f"the server did not answer /ping with 200 within {seconds:g} s")
+            cut = cutting(request, client.execution_parameters())
+            source = request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+            target = request["TransformOutput"]["S3OutputPath"]
+            try:
+                return transform_objects(
+                    local_path(source, self.folder), local_path(target, self.folder), client, cut, self._advanced
+                )
+            except TransformError as error:
+                if ended() is not None:
+                    raise self._server_failure(ended(), str(error)) from None
+                raise
 
     def _server_failure(self, code: int | None, reason: str) -> StepFailedError:
         if code is None:
@@ -406,19 +401,6 @@ class Step:
 def is_passing(code: int) -> bool:
     """Whether a failure may pass when the job is tried again: ours, or a signal's, but never settings or data."""
     return code == EXIT_INTERNAL or code > SIGNALLED
-
-
-def _batch_variables(request: Request) -> dict[str, str]:
-    """What the service tells the container of the request; only what the caller has set."""
-    known = {
-        "MaxPayloadInMB": "SAGEMAKER_MAX_PAYLOAD_IN_MB",
-        "MaxConcurrentTransforms": "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS",
-    }
-    variables = {variable: str(request[name]) for name, variable in known.items() if name in request}
-    if "BatchStrategy" in request:
-        strategies = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}
-        variables["SAGEMAKER_BATCH_STRATEGY"] = strategies[request["BatchStrategy"]]
-    return variables
 
 
 def first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -437,10 +419,3 @@ def reported_rows(folder: Path) -> int | None:
         return None
     rows = value.get("rows") if isinstance(value, dict) else None
     return rows if isinstance(rows, int) else None
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -25,6 +25,7 @@ from pipelines.graph import (
 from pipelines.limits import JOB_NAME
 from pipelines.local.workspace import write_listing
 from pipelines.manifest import Data, Source, UseCase
+from pipelines.periods import window_of
 from pipelines.releases import Release, current_id
 from pipelines.storage import Storage, local_path, uri_of
 from shared.errors import SettingsError
@@ -149,13 +150,9 @@ def first_window(data: Data) -> Window:
 
 
 def latest_window(data: Data, count: int, last: str) -> Window:
-    """The latest `count` periods up to and including `last`, of all that the manifest lists, in its order.
+    """The latest `count` periods up to and including `last`.
 
     Raises:
-        SettingsError: the manifest does not list the period.
+        SettingsError: no window ends with it.
     """
-    every = tuple(dict.fromkeys((*data.train.periods, *data.periods)))
-    if last not in every:
-        raise SettingsError(f"period {last!r} is not among the manifest's periods, so no window can end with it.")
-    end = every.index(last) + 1
-    return Window(data.train.uri, every[max(0, end - count) : end])
+    return Window(data.train.uri, window_of(data.known_periods, count, last))

@@ -7,16 +7,18 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from shared.artefact import ARCHIVE
 from shared.carrier import inputs, program, tree
+from shared.carrier.client import Client, free_port
 from shared.carrier.cutting import batch_variables, cutting
 from shared.carrier.description import Description
 from shared.carrier.s3 import Place, Store
-from shared.carrier.transform import Client, free_port, transform_objects, wait_until_healthy
+from shared.carrier.transform import transform_objects
 from shared.contract import Contract, Hosts
 from shared.errors import EXIT_INTERNAL, QuartetError, SettingsError
 
@@ -258,10 +260,12 @@ class Transform(Carried):
         own |= self.request.get("Environment", {})
         wanted = self.request["TransformInput"].get("ContentType", "text/csv")
         accept = self.request["TransformOutput"].get("Accept", "text/csv")
-        client = Client(port, wanted, accept)
         target = Place.of(self.request["TransformOutput"]["S3OutputPath"])
-        with program.child(["serve"], self._environment(own)) as server:
-            if not wait_until_healthy(client, server):
+        with (
+            program.child(["serve"], self._environment(own)) as server,
+            closing(Client(port, wanted, accept)) as client,
+        ):
+            if not client.wait_until_healthy(lambda: server.poll() is not None):
                 raise self._not_healthy(server.poll())
             cut = cutting(self.request, client.execution_parameters())
             try:

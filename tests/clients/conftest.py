@@ -19,8 +19,8 @@ import pytest
 import build
 from components.spec import NAMES, specs
 from pipelines.graph import ProcessingJob, TrainingJob, training_graph
-from pipelines.local.engine import free_port
 from pipelines.manifest import read_manifest
+from shared.carrier.client import free_port
 from tests.aws.cloud import Cloud, serving_cloud
 from tests.aws.data import CALM, DRIFTED, MANIFEST, Flights, flights_in
 from tests.images.conftest import engine, listen, start
