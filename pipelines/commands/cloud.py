@@ -14,6 +14,7 @@ import click
 
 from pipelines.aws.places import Rendered, Site, site_of
 from pipelines.commands.common import (
+    STACKS,
     check_periods,
     check_run_id,
     environment_option,
@@ -32,8 +33,6 @@ PRINTERS: Final[Mapping[str, str]] = {
     "cloudformation": "pipelines.cloudformation",
 }
 """The package that prints for each engine; each has a function `render`."""
-STACKS: Final = ("sagemaker-pipelines", "step-functions", "batch")
-"""Engines around which there is a stack."""
 PIPELINES: Final = ("training", "inference")
 MACHINE_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "training": ("TrainData", "StartedBy"),

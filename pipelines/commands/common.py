@@ -21,6 +21,8 @@ from shared.errors import QuartetError, SettingsError, Stopped
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., None])
+STACKS: Final = ("sagemaker-pipelines", "step-functions", "batch")
+"""Engines that live in a CloudFormation stack."""
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pipelines.commands.cloud import boundary_option, role_option
-from pipelines.commands.common import environment_option, judged, manifest_argument, spoken, storage_option
+from pipelines.commands.common import STACKS, environment_option, judged, manifest_argument, spoken, storage_option
 from pipelines.storage import storage_of
 from shared.errors import SettingsError
 
@@ -65,7 +65,7 @@ def validate(manifest: Path, environment: str | None) -> None:
     """
     from components.spec import specs
     from pipelines import choices
-    from pipelines.commands.cloud import STACKS, rendered
+    from pipelines.commands.cloud import rendered
     from pipelines.graph import inference_graph, training_graph
 
     use_case = judged(manifest, environment)

@@ -9,7 +9,14 @@ from typing import Any
 
 import click
 
-from pipelines.commands.common import environment_option, manifest_argument, release_argument, spoken, storage_option
+from pipelines.commands.common import (
+    STACKS,
+    environment_option,
+    manifest_argument,
+    release_argument,
+    spoken,
+    storage_option,
+)
 from pipelines.ledger import CloudLedger, Ledger
 from pipelines.manifest import for_environment, read_manifest
 from pipelines.storage import storage_of
@@ -95,7 +102,6 @@ def deployment(ledger: CloudLedger, engine: str) -> Iterator[str]:
     from pipelines.aws.calls import CloudError
     from pipelines.aws.executions import latest
     from pipelines.cloudformation.stack import Stack, stack_name
-    from pipelines.commands.cloud import STACKS
 
     connect, site = ledger.found.connect, ledger.found.site
     if engine in STACKS:

@@ -24,8 +24,7 @@ def completion(shell: str) -> None:
       eval "$(python -m pipelines completion bash)"
       python -m pipelines completion fish > ~/.config/fish/completions/quartet.fish
     """
-    from pipelines.cli import main
-
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(main, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE").source())
+    program = click.get_current_context().find_root().command
+    click.echo(made(program, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE").source())
