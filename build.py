@@ -413,25 +413,6 @@ def python_of(image: Image) -> str:
     return python[1] if python else f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def resolve_command(uv: str, image: Image, lock: Path) -> list[str]:
-    """The command that prints, as pylock.toml, the wheels that an index has for a lock on an image's platform.
-
-    No wheel is fetched: the index tells their sizes and hashes, which remain to be compared with the lock's.
-
-    Args:
-        uv: the program.
-        image: whose processor and Python count.
-        lock: the lock file.
-    """
-    processor = {"amd64": "x86_64", "arm64": "aarch64"}[image.architecture]
-    return [
-        *(uv, "--no-config", "pip", "compile", "--quiet", "--format", "pylock.toml", "--only-binary", ":all:"),
-        *("--python-platform", f"{processor}-manylinux_2_28", "--python-version", python_of(image)),
-        # Any interpreter will do, and looking for one of that version takes seconds.
-        *("--python", sys.executable, str(lock)),
-    ]
-
-
 def wheel_command(image: Image, requirement: str) -> list[str]:
     """The command that puts that wheel into wheelhouse/, from wherever this machine's pip finds it."""
     return [
@@ -680,7 +661,7 @@ def run(client: docker.DockerClient, image: str, command: Sequence[str], **optio
     try:
         container = client.containers.create(image, list(command), **{**HARDENED, **options})
     except docker.errors.ImageNotFound:
-        raise BuildError(f"there is no image {image} here: build it first (python build.py build).") from None
+        raise BuildError(_not_here(image)) from None
     try:
         container.start()
         code = int(container.wait(timeout=600)["StatusCode"])
@@ -738,7 +719,7 @@ def push(client: docker.DockerClient, image: Image, name: str) -> str:
     found = built(client, image.local)
     held = held_digest(client, name)
     if held is not None:
-        if by_digest(name, held) not in found.attrs["RepoDigests"]:
+        if not is_held(client, found, by_digest(name, held)):
             raise BuildError(
                 f"{name} is {held} in the registry, which is not the image built here: tags are not moved. "
                 "Take another --tag."
@@ -757,6 +738,30 @@ def push(client: docker.DockerClient, image: Image, name: str) -> str:
     return checked_manifest(client, name, digest)
 
 
+def is_held(client: docker.DockerClient, image: Any, reference: str) -> bool:
+    """Whether what a registry holds is an image of the local engine.
+
+    An engine knows the digests of what it has pushed or pulled itself. One that was given the image as an archive, as
+    in a release, pulls the other and compares: their configurations, which name every layer, are one or they are not.
+
+    Raises:
+        BuildError: the registry does not give it.
+    """
+    import docker
+
+    if reference in image.attrs["RepoDigests"]:
+        return True
+    try:
+        pulled = client.images.pull(reference)
+    except docker.errors.APIError as error:
+        raise BuildError(f"{reference} cannot be compared with the image built here: {_explained(error)}") from None
+    if pulled.id == image.id:
+        return True
+    with suppress(docker.errors.DockerException):
+        client.images.remove(reference)
+    return False
+
+
 def built(client: docker.DockerClient, name: str) -> Any:
     """An image of the local engine.
 
@@ -768,7 +773,14 @@ def built(client: docker.DockerClient, name: str) -> Any:
     try:
         return client.images.get(name)
     except docker.errors.ImageNotFound:
-        raise BuildError(f"there is no image {name} here: build it first (python build.py build).") from None
+        raise BuildError(_not_here(name)) from None
+
+
+def _not_here(name: str) -> str:
+    component, _, tag = name.rpartition("/")[2].partition(":")
+    variant, *foreign = re.split(r"-(?=(?:amd64|arm64)$)", tag)
+    words = " ".join([component, "--variant", variant, *(f"--arch {processor}" for processor in foreign)])
+    return f"there is no image {name} here: build it first (python build.py build {words})."
 
 
 def _explained(error: Exception) -> str:
@@ -815,7 +827,7 @@ def checked_manifest(client: docker.DockerClient, name: str, digest: str | None 
     try:
         descriptor = client.images.get_registry_data(name).attrs["Descriptor"]
     except docker.errors.APIError as error:
-        raise BuildError(f"the registry holds no {name}: {_explained(error)}") from None
+        raise BuildError(f"the registry does not show {name}: {_explained(error)}") from None
     if descriptor["mediaType"] != SCHEMA_2:
         raise BuildError(f"{name} is a {descriptor['mediaType']}, which SageMaker refuses: wanted {SCHEMA_2}.")
     if digest not in (None, descriptor["digest"]):

@@ -503,8 +503,17 @@ def test_the_size_of_an_image_that_is_not_there_is_said_with_the_way_out(monkeyp
 
     assert outcome.exit_code == 1
     assert outcome.output.splitlines()[-1] == (
-        "Error: there is no image quartet/processing:cpu here: build it first (python build.py build)."
+        "Error: there is no image quartet/processing:cpu here: build it first "
+        "(python build.py build processing --variant cpu)."
     )
+
+
+def test_what_to_build_first_is_said_for_another_processor_too() -> None:
+    other: Any = "arm64" if build.OWN == "amd64" else "amd64"
+    client: Any = SimpleNamespace(images=SimpleNamespace(get=missing))
+
+    with pytest.raises(BuildError, match=rf"\(python build.py build processing --variant cpu --arch {other}\)"):
+        build.built(client, Image(CPU.component, CPU.variant, other).local)
 
 
 def missing(_name: str) -> Any:
@@ -709,14 +718,19 @@ def test_the_lock_is_written_once_all_images_are_there(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("held", ["sha256:aa", "sha256:bb", None])
+@pytest.mark.parametrize("known", [["here/x@sha256:aa"], []], ids=["pushed from here", "loaded from an archive"])
 def test_what_a_registry_holds_already_is_pushed_neither_again_nor_over(
-    held: str | None, monkeypatch: pytest.MonkeyPatch
+    held: str | None, known: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tags stay where they are; a run that is repeated ends as the first."""
+    """Tags stay where they are; a run that is repeated ends as the first, on another machine too."""
     tagged: list[str] = []
-    local = SimpleNamespace(attrs={"RepoDigests": ["here/x@sha256:aa"]}, tag=tagged.append)
+    removed: list[str] = []
+    local = SimpleNamespace(id="sha256:1", attrs={"RepoDigests": known}, tag=tagged.append)
+    ids = {"here/x@sha256:aa": "sha256:1", "here/x@sha256:bb": "sha256:2"}
     client: Any = SimpleNamespace(
-        images=SimpleNamespace(get=lambda _: local),
+        images=SimpleNamespace(
+            get=lambda _: local, pull=lambda name: SimpleNamespace(id=ids[name]), remove=removed.append
+        ),
         api=SimpleNamespace(push=lambda *_, **__: [{"aux": {"Digest": "sha256:aa"}}]),
     )
     monkeypatch.setattr(build, "held_digest", lambda *_: held)
@@ -728,6 +742,7 @@ def test_what_a_registry_holds_already_is_pushed_neither_again_nor_over(
     else:
         assert build.push(client, CPU, "here/x:1") == "sha256:aa"
     assert tagged == ([] if held else ["here/x:1"])
+    assert removed == (["here/x@sha256:bb"] if held == "sha256:bb" else [])
 
 
 def test_a_push_that_fails_leaves_no_name_in_the_local_engine(monkeypatch: pytest.MonkeyPatch) -> None:

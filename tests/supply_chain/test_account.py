@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +201,22 @@ def test_a_role_trusts_one_environment_of_one_repository(role: str, environment:
             "token.actions.githubusercontent.com:sub": f"repo:acme/customers:environment:{environment}",
         }
     }
+
+
+@pytest.mark.parametrize(
+    ("repository", "taken"),
+    [
+        ("acme/quartet", True),
+        ("acme@123456/quartet@456789", True),  # what tokens say of repositories made since July 2026
+        ("acme/*", False),
+        ("acme/quartet:environment:prod", False),
+        ("acme@*/quartet@1", False),
+    ],
+)
+def test_a_repository_is_named_as_tokens_name_it_and_never_by_a_pattern(repository: str, taken: bool) -> None:
+    pattern = template()["Parameters"]["Repository"]["AllowedPattern"]
+
+    assert bool(re.fullmatch(pattern, repository)) is taken
 
 
 @pytest.mark.parametrize(

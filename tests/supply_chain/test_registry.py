@@ -134,6 +134,21 @@ def test_the_digest_is_that_of_a_plain_manifest_which_signing_left_as_it_was(rel
     assert released.image == f"{released.outputs['repository']}@{released.digest}"
 
 
+def test_a_job_that_is_run_again_elsewhere_publishes_the_same(released: Released, engine: Any, tmp_path: Path) -> None:
+    """Its engine was given the image as an archive, and knows nothing of the registry; the tag is there, and stays."""
+    forget(engine, released.registry.address)
+    outputs = tmp_path / "outputs"
+    again = run(
+        step("release.yml", "Push, and see that SageMaker takes what the registry holds"),
+        released.workspace,
+        {**ENTRY, "REGISTRY": released.registry.address, "TAG": TAG, "LOCK": "again.json"},
+        GITHUB_OUTPUT=str(outputs),
+    )
+
+    assert again.returncode == 0, again.stderr
+    assert dict(line.split("=", 1) for line in outputs.read_text().splitlines()) == released.outputs
+
+
 def test_the_signature_is_an_artefact_of_its_own_for_that_digest(released: Released, cosign: Path) -> None:
     name = f"quartet/processing/manifests/{released.digest.replace(':', '-')}.sig"
     status, _, body = released.registry.get(f"/v2/{name}")

@@ -79,14 +79,15 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def listed(output: str) -> tuple[set[tuple[str, str, str]], str]:
-    """The images of a matrix, and whether there are any, as a job reads them."""
+def listed(output: str) -> tuple[set[tuple[str, str, str]], str, str]:
+    """The images of a matrix, whether there are any, and whether containers are started, as jobs read them."""
     outputs = dict(line.split("=", 1) for line in output.splitlines())
     entries = json.loads(outputs["matrix"])["include"]
-    return {(item["component"], item["variant"], item["arch"]) for item in entries}, outputs["any"]
+    images = {(item["component"], item["variant"], item["arch"]) for item in entries}
+    return images, outputs["any"], outputs["started"]
 
 
-def compared(repository: Path, base: str, index: str = "") -> tuple[set[tuple[str, str, str]], str]:
+def compared(repository: Path, base: str, index: str = "") -> tuple[set[tuple[str, str, str]], str, str]:
     out = repository.parent / "outputs"
     variables = {"BASE": base, "ACCELERATOR": "none", "TORCH_CPU_INDEX": index}
     done = run(step("ci.yml", "Compare with the base"), repository, variables, GITHUB_OUTPUT=str(out))
@@ -101,29 +102,43 @@ def test_a_change_of_one_component_builds_its_images_for_both_processors(reposit
         stream.write("# changed\n")
     git(repository, "commit", "--quiet", "--all", "--message", "Change")
 
-    assert compared(repository, base) == ({("monitoring", "cpu", "amd64"), ("monitoring", "cpu", "arm64")}, "true")
+    built = {("monitoring", "cpu", "amd64"), ("monitoring", "cpu", "arm64")}
+    assert compared(repository, base) == (built, "true", "true")
 
 
-def test_a_change_of_words_builds_nothing(repository: Path) -> None:
-    base = git(repository, "rev-parse", "HEAD")
-    (repository / "README.md").write_text("Words.\n")
+@pytest.mark.parametrize(
+    ("path", "started"), [("README.md", "false"), ("tests/images/test_new.py", "true"), ("engine/start", "true")]
+)
+def test_a_change_beside_the_images_builds_none_and_of_a_test_starts_them(
+    repository: Path, path: str, started: str
+) -> None:
+    """A wrong test is to be seen before it is merged. What main got meanwhile counts for nothing."""
+    git(repository, "switch", "--quiet", "--create", "topic")
+    (repository / path).parent.mkdir(parents=True, exist_ok=True)
+    (repository / path).write_text("Words.\n")
     git(repository, "add", ".")
     git(repository, "commit", "--quiet", "--message", "Change")
+    git(repository, "switch", "--quiet", "-")
+    (repository / "build.py").write_text("# changed\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Somebody else's")
+    base = git(repository, "rev-parse", "HEAD")
+    git(repository, "switch", "--quiet", "topic")
 
-    assert compared(repository, base) == (set(), "false")
+    assert compared(repository, base) == (set(), "false", started)
 
 
 def test_without_a_commit_to_compare_with_every_image_is_built_but_no_cuda_one(repository: Path) -> None:
     """A branch's first push is compared with zeros."""
-    found, _ = compared(repository, "0" * 40, index="somewhere")
+    found, _, started = compared(repository, "0" * 40, index="somewhere")
 
+    assert started == "true"
     assert {name for name, *_ in found} == {"algorithm", "explainability", "monitoring", "processing"}
     assert ("algorithm", "torch-cpu", "amd64") in found
     assert [variant for _, variant, _ in found if "cuda" in variant] == []
 
 
 def test_without_an_index_for_pytorch_its_cpu_image_is_left_out(repository: Path) -> None:
-    found, _ = compared(repository, "0" * 40)
+    found, *_ = compared(repository, "0" * 40)
 
     assert found
     assert [variant for _, variant, _ in found if "torch" in variant] == []
@@ -150,6 +165,22 @@ def declared() -> list[str]:
 
 
 # --- What is released
+
+
+@pytest.mark.parametrize(("branch", "code"), [("main", 0), ("topic", 1)])
+def test_only_a_commit_of_the_default_branch_is_released(tmp_path: Path, branch: str, code: int) -> None:
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
+    git(tmp_path, "init", "--quiet", "--initial-branch", "main", str(remote))
+    git(remote, "commit", "--quiet", "--allow-empty", "--message", "First")
+    git(remote, "switch", "--quiet", "--create", "topic")
+    git(remote, "commit", "--quiet", "--allow-empty", "--message", "Not reviewed")
+    git(remote, "tag", "v0.1.0", branch)
+    git(remote, "switch", "--quiet", "main")
+    git(remote, "commit", "--quiet", "--allow-empty", "--message", "Later")
+    git(tmp_path, "clone", "--quiet", "--branch", "v0.1.0", str(remote), str(clone))
+    done = run(step("release.yml", "The tag is on the default branch"), clone, {"BRANCH": "main"})
+
+    assert (done.returncode, "Tag one that is." in done.stderr) == (code, bool(code)), done.stderr
 
 
 def test_the_notes_are_the_changelog_s_section_of_the_tag(workspace: Path) -> None:
@@ -214,6 +245,17 @@ def test_the_digests_of_all_images_become_one_lock_and_parameters(workspace: Pat
     assert again.stdout == ""
 
 
+def test_the_digest_of_one_image_alone_becomes_a_lock(workspace: Path) -> None:
+    """Of one artefact that fits its pattern, download-artifact makes no folder."""
+    key, image = next(iter(LOCK.items()))
+    (workspace / "published").mkdir()
+    (workspace / "published/published.json").write_text(json.dumps({key: image}))
+    done = run(step("release.yml", "One lock of all"), workspace, {})
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads((workspace / "images.lock.json").read_text()) == {key: image}
+
+
 def test_an_image_by_its_tag_is_in_no_lock(workspace: Path) -> None:
     (workspace / "published").mkdir()
     (workspace / "published/one.json").write_text(json.dumps({"processing/cpu/amd64": f"{REPOSITORY}/processing:v1"}))
@@ -234,7 +276,7 @@ def test_the_release_has_the_notes_and_the_lock(workspace: Path, tmp_path: Path)
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "bin/gh.said").read_text() == (
-        "release create v0.1.0 --verify-tag --title v0.1.0 --notes-file notes.md images.lock.json\n"
+        "release create v0.1.0 --verify-tag --title v0.1.0 --notes-file notes/notes.md lock/images.lock.json\n"
     )
 
 
@@ -259,13 +301,15 @@ def test_a_changed_lock_becomes_a_pull_request_and_the_same_one_nothing(
     git(clone, "push", "--quiet", "origin", "HEAD:main")
     program(tmp_path / "bin", "gh", "")
     variables = {"BRANCH": "b", "TITLE": "Lock the images", "FILE": file, "BASE": "main", "GH_TOKEN": "token"}
-    (clone / file).write_text("{}\n")
+    (clone / "proposed").mkdir()
+    (clone / "proposed" / file).write_text("{}\n")
 
     first = run(wanted[workflow], clone, variables, PATH=path_with(tmp_path / "bin"))
     again = run(wanted[workflow], clone, variables, PATH=path_with(tmp_path / "bin"))
 
     assert first.returncode == again.returncode == 0, first.stderr + again.stderr
     assert git(remote, "show", f"b:{file}") == "{}"
+    assert git(remote, "ls-tree", "--name-only", "-r", "b").splitlines() == sorted(["README.md", file])
     assert git(remote, "log", "-1", "--format=%s", "b") == "Lock the images"
     assert git(remote, "log", "--format=%s", "main") == "First"
     assert (
@@ -351,22 +395,61 @@ def test_the_gates_are_in_the_summary(called: Path) -> None:
     assert (called / "sum").read_text() == "```\n* github-7-1  gates met  validation:auc 0.7812\n```\n"
 
 
-def test_the_plans_of_all_environments_are_one_comment(called: Path, tmp_path: Path) -> None:
-    (called / "plan.txt").write_text("stack quartet-customers-dev: nothing to change\n")
-    shown = run(step("deploy.yml", "Show it"), called, {}, GITHUB_STEP_SUMMARY=str(called / "sum"))
-    for name in ("dev", "prod"):
-        folder = called / "plans" / f"plan-{name}"
-        folder.mkdir(parents=True)
-        (folder / "plan.txt").write_text(f"stack quartet-customers-{name}: 3 changes\n")
-    (called / ".github").symlink_to(ROOT / ".github")  # this job checks out ours alone
-    program(tmp_path / "bin", "gh", 'cat "${@: -1}"')
-    variables = {"FOLDER": "plans", "PULL_REQUEST": "7", "GH_TOKEN": "token", "GH_REPO": "acme/customers"}
-    done = run(step("deploy.yml", "Comment"), called, variables, PATH=path_with(tmp_path / "bin"))
+GH = """\
+case "$1 $2" in
+  "api --paginate") printf '%s\\n' "$WRITTEN" ;;
+  "api --silent") file=${*: -1}; cat "${file#body=@}" ;;
+  "pr comment") cat "${@: -1}" ;;
+esac"""
+"""GitHub's command: what is written on the pull request, and what is written now."""
 
-    assert shown.returncode == done.returncode == 0, done.stderr
-    assert "nothing to change" in (called / "sum").read_text()
-    assert (tmp_path / "bin/gh.said").read_text().startswith("pr comment 7 --edit-last --create-if-none --body-file ")
-    assert done.stdout.index("### dev") < done.stdout.index("customers-dev: 3 changes") < done.stdout.index("### prod")
+
+def commented(called: Path, plans: dict[str, str], written: str = "") -> tuple[str, str]:
+    """The words that gh is told last, and the comment, of plans by environment."""
+    (called / ".github").symlink_to(ROOT / ".github")  # this job checks out ours alone
+    (called / "plans").mkdir()
+    for name, plan in plans.items():
+        (called / f"plan-{name}.txt").write_text(plan)
+        variables = {"ENVIRONMENT": name}
+        shown = run(step("deploy.yml", "Show it"), called, variables, GITHUB_STEP_SUMMARY=str(called / "sum"))
+        assert shown.returncode == 0, shown.stderr
+        assert plan in (called / "sum").read_text()
+        (called / f"plan-{name}.txt").rename(called / f"plans/plan-{name}.txt")
+    binaries = called.parent / "bin"
+    program(binaries, "gh", GH)
+    variables = {"FOLDER": "plans", "MANIFEST": "use-case.yaml", "PULL_REQUEST": "7"}
+    github = {"GH_TOKEN": "token", "GH_REPO": "acme/customers"}
+    done = run(step("deploy.yml", "Comment"), called, variables | github, PATH=path_with(binaries), WRITTEN=written)
+
+    assert done.returncode == 0, done.stderr
+    return (binaries / "gh.said").read_text().splitlines()[-1], done.stdout
+
+
+def test_the_plans_of_all_environments_are_one_comment(called: Path) -> None:
+    plans = {name: f"stack quartet-customers-{name}: 3 changes\n" for name in ("dev", "prod")}
+    words, comment = commented(called, plans)
+
+    assert words.startswith("pr comment 7 --body-file ")
+    assert comment.startswith("<!-- quartet: plans of use-case.yaml -->\n### dev\n")
+    assert comment.index("customers-dev: 3 changes") < comment.index("### prod") < comment.index("customers-prod: 3")
+
+
+def test_a_push_replaces_our_comment_and_nobody_else_s(called: Path) -> None:
+    other = "11\t<!-- quartet: plans of another.yaml -->\n12\tcoverage 93 %\n"
+    words, comment = commented(
+        called, {"prod": "nothing to change\n"}, other + "13\t<!-- quartet: plans of use-case.yaml -->\n14\tbye"
+    )
+
+    assert words.startswith("api --silent --method PATCH repos/acme/customers/issues/comments/13 --field body=@")
+    assert "nothing to change" in comment
+
+
+def test_a_plan_that_is_too_long_for_a_comment_is_shortened(called: Path) -> None:
+    """GitHub takes 65,536 characters, and refuses more."""
+    _, comment = commented(called, {"prod": "ü" * 100_000})
+
+    assert 60_000 < len(comment) < 65_000
+    assert comment.endswith("ü\n````\n\nThe rest is in the summary of the run.\n")
 
 
 def test_the_template_s_manifest_renders_for_each_of_its_environments(called: Path) -> None:
@@ -455,3 +538,21 @@ def test_an_image_by_its_tag_is_not_signed(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (2, "IMAGE is 'here/quartet/processing:v1', wanted repository@sha256:…\n")
+
+
+@pytest.mark.parametrize(("verified", "signs"), [(0, False), (1, True)])
+def test_an_image_that_this_tag_has_signed_is_not_signed_again(tmp_path: Path, verified: int, signs: bool) -> None:
+    """Signed at another tag, or by another workflow, it is not: SECURITY.md asks for this very identity."""
+    cosign = program(tmp_path, "cosign", f'[ "$1" != verify ] || exit {verified}')
+    identity = "acme/quartet/.github/workflows/release.yml@refs/tags/v0.1.0"
+    image = f"{REPOSITORY}/processing@{DIGEST}"
+    done = run(
+        step("release.yml", "Sign"), fill(tmp_path / "workspace"),
+        {"COMPONENT": "processing", "VARIANT": "cpu", "ARCH": "amd64", "IMAGE": image},
+        COSIGN=str(cosign), GITHUB_WORKFLOW_REF=identity,
+    )  # fmt: skip
+    asked, *rest = (tmp_path / "cosign.said").read_text().splitlines()
+
+    assert done.returncode == 0, done.stderr
+    assert f"--certificate-identity https://github.com/{identity} {image}" in asked
+    assert rest == ([f"sign --yes {image}"] if signs else [])

@@ -35,7 +35,7 @@ WRITES = {
 ELSEWHERE = {
     r"make (-C quartet )?[\w./ -]+": "what .ci/run and every user call",
     r"\.venv/bin/python -m pytest .*": "this test run",
-    r"\.venv/bin/python build\.py build .*": "tests/images",
+    r"\.venv/bin/python build\.py build( .*)?": "tests/images",
     r"\.venv/bin/python build\.py size .* \| \.github/scripts/table": ".ci/run, and the table beside this file",
     r"\.venv/bin/python build\.py bases": "tests/images/test_registry.py, against a registry of this machine",
     r"sudo rm -rf .*": "it empties a runner",
@@ -43,6 +43,26 @@ ELSEWHERE = {
 """Steps that no test of this folder runs, and where what they do is run."""
 HERE = ("test_scripts.py", "test_registry.py")
 """The tests that run steps, by their names."""
+TRIGGERS = {"pull_request", "push", "schedule", "workflow_call", "workflow_dispatch"}
+"""Not pull_request_target, workflow_run or issue_comment, by which a stranger's words or files meet our rights."""
+INPUTS = {
+    "actions/attest": {"subject-name", "subject-digest", "sbom-path"},
+    "actions/checkout": {"repository", "ref", "path", "fetch-depth", "persist-credentials"},
+    "actions/download-artifact": {"name", "pattern", "path", "merge-multiple"},
+    "actions/setup-python": {"python-version"},
+    "actions/upload-artifact": {"name", "path", "compression-level", "retention-days"},
+    "aws-actions/amazon-ecr-login": set(),
+    "aws-actions/configure-aws-credentials": {"role-to-assume", "aws-region", "role-duration-seconds"},
+    "ossf/scorecard-action": {"results_file", "results_format", "publish_results"},
+    "sigstore/cosign-installer": {"cosign-release"},
+}
+"""What we tell actions, as their action.yml names it at the pinned commit; none of it is a cache or a key."""
+TRUSTED = {
+    "release": "${PublishEnvironment}",
+    "${{ matrix.environment }}-plan": "${DeployEnvironment}-plan",
+    "${{ inputs.environment }}": "${DeployEnvironment}",
+}
+"""A job's environment, and the one that a role of the account's template trusts."""
 
 
 def ids(path: Path) -> str:
@@ -91,12 +111,101 @@ def test_no_workflow_has_a_stored_secret(path: Path) -> None:
     assert "secrets: inherit" not in path.read_text()
 
 
+def identified() -> list[tuple[str, str, dict[str, Any]]]:
+    """The jobs that may ask for an identity, and so for a role in AWS."""
+    return [
+        (workflow, name, job)
+        for workflow, name, job in jobs()
+        if job["permissions"].get("id-token") == "write" and "steps" in job
+    ]
+
+
 def test_a_role_in_aws_is_for_one_environment() -> None:
     """The account's template trusts an environment, which may want somebody's approval; a branch is trusted nowhere."""
-    roles = [job for _, _, job in jobs() if job["permissions"].get("id-token") == "write" and "steps" in job]
+    account = (ROOT / "infrastructure/account.yaml").read_text()
+    trusted = re.findall(r'actions\.githubusercontent\.com:sub": !Sub "(.*)"', account)
 
-    assert roles
-    assert all("environment" in job for job in roles)
+    assert {TRUSTED[job["environment"]] for _, _, job in identified()} == set(TRUSTED.values())
+    assert sorted(trusted) == sorted(f"repo:${{Repository}}:environment:{name}" for name in TRUSTED.values())
+
+
+def test_few_packages_are_installed_where_each_could_ask_for_the_identity() -> None:
+    made = {step["run"] for _, _, job in identified() for step in job["steps"] if "make" in step.get("run", "").split()}
+
+    assert made == {"make .venv/.installed-runtime", "make -C quartet .venv/.installed-runtime"}
+
+
+@pytest.mark.parametrize("path", ALL, ids=ids)
+def test_no_trigger_joins_a_stranger_s_text_with_our_rights(path: Path) -> None:
+    assert set(read(path)["on"]) <= TRIGGERS
+
+
+def used() -> list[tuple[str, str, dict[str, Any]]]:
+    """Each use of an action: the workflow, the action's name, and what it is told."""
+    return [
+        (workflow, step["uses"].partition("@")[0], step.get("with", {}))
+        for workflow, _, job in jobs()
+        for step in job.get("steps", [])
+        if "uses" in step
+    ]
+
+
+def test_an_action_is_told_what_it_understands() -> None:
+    """An input that is misspelt is a warning in the log, and else nothing. No cache: a pull request could fill it."""
+    assert {name for _, name, _ in used()} == set(INPUTS)
+    assert [(workflow, name) for workflow, name, told in used() if not set(told) <= INPUTS[name]] == []
+
+
+def artefacts(kind: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Each upload or download: the workflow, its job, and what the action is told."""
+    return [
+        (workflow, job, step["with"])
+        for workflow, _, job in jobs()
+        for step in job.get("steps", [])
+        if step.get("uses", "").startswith(f"actions/{kind}-artifact@")
+    ]
+
+
+def test_the_artefacts_of_a_matrix_have_names_of_their_own() -> None:
+    """A second artefact of one name is refused."""
+    names = [(workflow, told["name"]) for workflow, _, told in artefacts("upload")]
+
+    assert len(names) == len(set(names))
+    for workflow, job, told in artefacts("upload"):
+        for key in matrix_keys(job):
+            assert f"${{{{ matrix.{key} }}}}" in told["name"], (workflow, told)
+
+
+def matrix_keys(job: dict[str, Any]) -> set[str]:
+    """What the legs of a job's matrix differ by."""
+    matrix = job.get("strategy", {}).get("matrix", {})
+    return set(matrix) if isinstance(matrix, dict) else {"component", "variant", "arch"}
+
+
+def test_what_a_job_takes_was_made_by_one_of_the_same_run() -> None:
+    """None comes from another run, which a pull request could have been."""
+    made = {(workflow, re.sub(r"\$\{\{.*?\}\}", "*", told["name"])) for workflow, _, told in artefacts("upload")}
+    for workflow, _, told in artefacts("download"):
+        wanted = re.sub(r"\$\{\{.*?\}\}", "*", told.get("name", told.get("pattern", "")))
+        assert any(name.replace("-*", "") == wanted.replace("-*", "") for place, name in made if place == workflow)
+
+
+def test_what_another_job_made_is_not_laid_over_what_this_one_runs() -> None:
+    """A package that has gone bad in a job without rights could otherwise change the scripts of one that has some."""
+    for workflow, job, told in artefacts("download"):
+        checkouts = [step.get("with", {}) for step in job["steps"] if "actions/checkout@" in step.get("uses", "")]
+        assert re.fullmatch(r"\w+", told["path"]), (workflow, told)
+        assert told["path"] not in {checkout.get("path") for checkout in checkouts}
+        assert not (ROOT / told["path"]).exists()
+
+
+def test_the_plan_of_one_environment_lies_where_those_of_several_do() -> None:
+    """Of one artefact that fits its pattern, download-artifact makes no folder, unless it never makes any."""
+    (told,) = (told for workflow, _, told in artefacts("download") if workflow == "deploy.yml")
+    (made,) = (told for workflow, _, told in artefacts("upload") if workflow == "deploy.yml")
+
+    assert told["merge-multiple"] is True
+    assert made["path"] == "plan-${{ matrix.environment }}.txt"
 
 
 def test_what_has_credentials_builds_nothing_and_runs_no_scanner() -> None:
@@ -136,6 +245,50 @@ def test_a_pipe_fails_with_its_first_half(path: Path) -> None:
 
 def test_every_job_ends_in_time() -> None:
     assert [(workflow, name) for workflow, name, job in jobs() if "steps" in job and "timeout-minutes" not in job] == []
+
+
+def group(job: dict[str, Any]) -> str:
+    return str(job["concurrency"]["group"])
+
+
+def test_each_commit_of_main_is_looked_at() -> None:
+    """It is compared with the one before it. Of two runs that wait in a group, GitHub throws the older away."""
+    concurrency = read(ROOT / ".github/workflows/ci.yml")["concurrency"]
+
+    assert concurrency["group"].endswith("${{ github.event_name == 'pull_request' && github.ref || github.sha }}")
+
+
+def test_a_release_that_waits_is_not_left_out() -> None:
+    assert read(ROOT / ".github/workflows/release.yml")["concurrency"] == {
+        "group": "release", "cancel-in-progress": False, "queue": "max",
+    }  # fmt: skip
+
+
+def test_going_back_waits_for_no_deployment() -> None:
+    """A deployment waits for its training, and its run for somebody's approval: hours, and days."""
+    stage = read(ROOT / ".github/workflows/stage.yml")["jobs"]
+
+    assert group(stage["rollback"]) == group(stage["promote"]) != group(stage["deploy"])
+    assert {job["concurrency"]["queue"] for job in stage.values()} == {"max"}
+    assert "github.event_name == 'workflow_dispatch' && github.run_id ||" in group(read(TEMPLATE))
+
+
+def test_a_pull_request_from_a_fork_is_not_planned() -> None:
+    """It would fail, for it gets no identity; and its manifest is nobody's here."""
+    plan = read(ROOT / ".github/workflows/deploy.yml")["jobs"]["plan"]["if"]
+
+    assert plan.endswith("|| github.event.pull_request.head.repo.full_name == github.repository)")
+
+
+def test_what_is_proposed_stands_on_the_default_branch() -> None:
+    """Started by hand, a workflow may be another branch's."""
+    proposing = {workflow: job for workflow, _, job in jobs() if ".github/scripts/propose" in str(job)}
+
+    assert set(proposing) == {"nightly.yml", "release.yml"}
+    assert proposing["nightly.yml"]["if"] == (
+        "github.event_name == 'schedule' || github.ref_name == github.event.repository.default_branch"
+    )
+    assert proposing["release.yml"]["steps"][0]["with"]["ref"] == "${{ github.event.repository.default_branch }}"
 
 
 def test_environments_come_one_after_the_other_and_a_failure_ends_the_chain() -> None:
@@ -203,7 +356,9 @@ def test_dependabot_looks_into_every_folder_that_pins_something() -> None:
 
     assert locks <= watched
     assert updates["docker"] == ["/components/*"]
-    assert workflows.TEMPLATE.is_relative_to(ROOT / updates["github-actions"][1].lstrip("/"))
+    # Below the root it looks into the very folder (dependabot-core, github_actions/file_fetcher.rb).
+    assert updates["github-actions"] == ["/", f"/{workflows.TEMPLATE.parent.relative_to(ROOT)}"]
+    assert all((ROOT / folder.lstrip("/") / "package-lock.json").is_file() for folder in updates["npm"])
 
 
 def test_an_issue_form_asks_for_something_and_names_each_answer_once() -> None:
