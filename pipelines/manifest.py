@@ -274,6 +274,11 @@ class Data(Part):
             raise ValueError("periods that are all different")
         return self
 
+    @property
+    def known_periods(self) -> tuple[str, ...]:
+        """Every period that the manifest lists, those that the first training learns from first."""
+        return tuple(dict.fromkeys((*self.train.periods, *self.periods)))
+
 
 class Gate(Part):
     """A metric of `evaluation.json` that a release must reach."""

@@ -14,16 +14,21 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from pipelines.periods import later_window, period_at
+
 AWS: dict[str, Any] = {"aws_conn_id": "aws_default"}
 CHECK_INTERVAL = 30.0
 USE_CASE = "example"
 POINTER = "/example/releases/current"
 DRIFT_STATE = "/example/drift/state"
 PARTS = ["model", "state", "baseline", "explainer"]
-PERIOD_FORMAT: str | None = "%Y-%m"
+CALENDAR: str | None = "month"
 COOLDOWN = timedelta(hours=24)
 MAX_PER_MONTH = 4
 DRIFTS_IN_A_ROW = 1
+STORAGE = "s3://example"
+TRAIN_FILE = "s3://example/train/{period}.csv"
+WINDOW = 2
 WINDOWS = {"2026-10": "s3://example/config/0123456789abcdef/train.manifest"}
 
 # --- Runs and releases
@@ -163,9 +168,9 @@ def release_in_use() -> dict[str, str]:
 def period(params: Mapping[str, Any], dag_run: Any) -> str:
     """The period that a run scores: the parameter's, else the one that it is due in, where the data have periods."""
     given: str = params["Period"]
-    if given == "none" and PERIOD_FORMAT and "{period}" in params["ScoreData"]:
+    if given == "none" and CALENDAR and "{period}" in params["ScoreData"]:
         due: datetime = dag_run.run_after
-        return due.strftime(PERIOD_FORMAT)
+        return period_at(CALENDAR, due.date())
     return given
 
 
@@ -206,13 +211,13 @@ def drift_state() -> dict[str, Any]:
 # --- Retraining
 
 
-def may_retrain() -> str:
-    """Which task comes after the announcement: cool-down and monthly cap decide."""
+def may_retrain(allowed: str) -> str:
+    """Which task comes after the announcement, where cool-down and monthly cap allow it."""
     from airflow.sdk import timezone
 
     reason = hindrance(drift_state(), timezone.utcnow())
     if reason is None:
-        return "note_retraining"
+        return allowed
     log.warning("No retraining: %s.", reason)
     return "no_retraining"
 
@@ -245,8 +250,28 @@ def after_retraining(state: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 # --- Windows
 
 
-def window(last: str) -> str:
-    """The uri of the data to train on after a drift in the period `last`."""
-    if last not in WINDOWS:
-        raise ValueError(f"No window of training data ends with period {last!r}. Add it to data.periods and render.")
-    return WINDOWS[last]
+def training_window(last: str) -> str:
+    """The uri of the list of files to train on after a drift in the period `last`, stored where it was not before."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from airflow.sdk.exceptions import AirflowFailException
+
+    periods = later_window(CALENDAR, list(WINDOWS), WINDOW, last) if CALENDAR else ()
+    if not periods and last not in WINDOWS:
+        wanted = f"a {CALENDAR} from {min(WINDOWS)} on" if CALENDAR else f"one of {', '.join(WINDOWS)}"
+        raise AirflowFailException(f"No window of training data ends with period {last!r}, wanted {wanted}.")
+    files = [TRAIN_FILE.replace("{period}", period) for period in periods]
+    absent = [file for file in files if not S3Hook(**AWS).check_for_key(file)]
+    if absent:
+        raise AirflowFailException(f"No training data at {', '.join(absent)}. Store them, and clear this task.")
+    return WINDOWS.get(last) or stored_list(files)
+
+
+def stored_list(files: list[str]) -> str:
+    """The uri of a list of files as SageMaker reads it, named by what it holds."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    prefix = TRAIN_FILE[: TRAIN_FILE.index("{period}")].rpartition("/")[0] + "/"
+    content = json.dumps([{"prefix": prefix}, *(file.removeprefix(prefix) for file in files)]) + "\n"
+    uri = f"{STORAGE}/config/{hashlib.sha256(content.encode()).hexdigest()[:16]}/train.manifest"
+    S3Hook(**AWS).load_string(content, uri, replace=True)
+    return uri

@@ -33,7 +33,8 @@ from pipelines.manifest import Drift, Manifest
 from shared.release import VERDICT
 
 DRIFT: Final = "drift.json"
-WINDOW: Final = "{{ window(period(params, dag_run)) }}"
+WINDOW: Final = "training_window"
+"""The task that finds the window which ends with the period at hand."""
 
 Edge = tuple[tuple[str, ...], tuple[str, ...]]
 """Tasks that come before others, by their variables."""
@@ -217,15 +218,18 @@ def _drift_tasks(around: Surroundings, verdict: Code) -> tuple[dict[str, Call], 
         )
         edges.append((("announcement",), ("notice",)))
     if policy.then == "retrain":
+        listed = policy.with_ is not None and policy.with_.periods is not None
+        allowed = WINDOW if listed else "note_retraining"
         tasks |= {
-            "permission": _python("may_retrain", "may_retrain", branch=True),
+            "permission": _python("may_retrain", "may_retrain", [allowed], branch=True),
+            **({"found": _python(WINDOW, WINDOW, [Code("PERIOD")])} if listed else {}),
             "note": _python("note_retraining", "note_retraining"),
             "retraining": _operator(
                 "TriggerDagRunOperator",
                 "retrain",
                 trigger_dag_id=Code("TRAINING"),
                 trigger_run_id=Code('f"drift__{RUN}"'),
-                conf={"TrainData": _window(around), "StartedBy": Code('f"drift {RUN}"')},
+                conf={"TrainData": _training_data(around), "StartedBy": Code('f"drift {RUN}"')},
                 # The run's name is that of the cause, so a second try cannot start a second training.
                 skip_when_already_exists=True,
             ),
@@ -233,18 +237,19 @@ def _drift_tasks(around: Surroundings, verdict: Code) -> tuple[dict[str, Call], 
         }
         edges += [
             (("announcement",), ("permission",)),
-            (("permission",), ("note", "suppressed")),
+            (("permission",), ("found" if listed else "note", "suppressed")),
+            *([(("found",), ("note",))] if listed else []),
             (("note",), ("retraining",)),
         ]
     return tasks, edges
 
 
-def _window(around: Surroundings) -> str | None:
-    """What a retraining trains on: the window that ends with the period at hand, or the policy's uri."""
+def _training_data(around: Surroundings) -> str | None:
+    """What a retraining trains on: the window that was found, or the policy's uri."""
     policy = around.policy
-    if policy is None or policy.then != "retrain" or policy.with_ is None:
+    if policy is None or policy.with_ is None:
         return None
-    return around.site.path(policy.with_.uri) if policy.with_.uri else WINDOW
+    return around.site.path(policy.with_.uri) if policy.with_.uri else from_task(WINDOW)
 
 
 def _file(resolve: Resolve, step: str, output: str, name: str) -> Code:
@@ -270,7 +275,6 @@ def _declaration(around: Surroundings, pipeline: str, parameters: Mapping[str, C
     macros = {"run_name": Code("run_name")}
     if pipeline == "inference":
         macros |= {name: Code(name) for name in ("period", "score_data")}
-        macros |= {"window": Code("window")} if _window(around) == WINDOW else {}
     arguments: dict[str, Any] = {
         "dag_id": Code(pipeline.upper()),
         "doc_md": Code("__doc__"),

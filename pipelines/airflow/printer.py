@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.spec import NAMES, Spec
+from pipelines import periods
 from pipelines.airflow.dags import Dag, Surroundings, inference_dag, training_dag
 from pipelines.airflow.literals import WIDTH, Call, Code, assignment
 from pipelines.airflow.references import DATA_TYPE, PERIOD, RUN, STARTED_BY, TRY, image_name, resolver
-from pipelines.airflow.schedule import checked_timezone, period_format
-from pipelines.aws.images import image_uris
+from pipelines.airflow.schedule import checked_timezone
+from pipelines.aws.deployment import deployment_of
 from pipelines.aws.places import (
     Rendered,
     Site,
     no_labels,
     prefixes,
     settings_files,
-    site_of,
     training_data,
     windows,
 )
@@ -31,16 +31,18 @@ from pipelines.graph import (
     PARTS,
     Graph,
     Job,
-    Origin,
     Released,
     Resolve,
     TransformJob,
-    inference_graph,
-    training_graph,
 )
-from pipelines.manifest import UseCase, for_environment
+from pipelines.limits import check_job_name
+from pipelines.manifest import UseCase
+from pipelines.periods import kind_of
 
 BODY: Final = Path(__file__).with_name("body.py")
+CALENDAR: Final = Path(periods.__file__)
+LONGEST: Final = "20261122T120000-3fa2-31"
+"""A run and a try, which the name of a job ends with."""
 SECTION: Final = "# --- "
 """How a section of the body begins; a DAG file gets the sections that its use case needs."""
 AMAZON: Final = "airflow.providers.amazon.aws"
@@ -85,24 +87,20 @@ def render(
     Raises:
         SettingsError: the manifest says what Airflow or the cloud cannot do: a schedule with years, an image by tag.
     """
-    manifest = for_environment(use_case.manifest, environment)
-    site = site_of(manifest, environment)
+    deployment = deployment_of(use_case, specs, images, environment, revision)
+    manifest, site = deployment.manifest, deployment.site
     training_uri, uploads = training_data(site, manifest.data)
     labels = no_labels(site, manifest.data)
     around = Surroundings(manifest, site, training_uri, labels[0])
-    found = image_uris(manifest, images, NAMES)
-    origin = Origin(use_case.document.digest, revision, found)
-    graphs = [training_graph(manifest, specs, origin, tunes=True)]
-    if manifest.data.score:
-        graphs.append(inference_graph(manifest, specs))
-        uploads |= [labels]
+    graphs = list(deployment.graphs(tunes=True).values())
+    uploads |= [labels] if len(graphs) > 1 else []
     dags = []
     for graph in graphs:
         files = settings_files(site, graph)
         uploads |= files.values()
         resolve = resolver(site, graph, prefixes(files))
         for job in graph.jobs:
-            _fits(job, resolve)
+            _fits(site, job, resolve)
         dags.append((training_dag if graph.pipeline == "training" else inference_dag)(around, graph, resolve))
     found_windows = _windows(around)
     uploads |= found_windows.values()
@@ -111,7 +109,7 @@ def render(
     head = [
         _introduction(use_case, site, graphs),
         _imports(dags, sections),
-        _constants(around, graphs, found),
+        _constants(around, graphs, deployment.images),
         *_policy(around, graphs, ends),
     ]
     parts = ["\n\n".join(head), sections, *(dag.source() for dag in dags)]
@@ -124,12 +122,13 @@ def _windows(around: Surroundings) -> dict[str, tuple[str, bytes]]:
     return windows(around.site, around.manifest.data, data.periods) if data and data.periods else {}
 
 
-def _fits(job: Job, resolve: Resolve) -> None:
+def _fits(site: Site, job: Job, resolve: Resolve) -> None:
     """Hold a job's requests against the service's model.
 
     Raises:
-        SettingsError: they do not fit.
+        SettingsError: they do not fit, or the job's name may be too long.
     """
+    check_job_name(f"{site.name}-{job.name}-{LONGEST}")
 
     def filled_in(value: Any) -> bool:
         return isinstance(value, Code) or jinja_hole(value)
@@ -175,9 +174,13 @@ def _imports(dags: Sequence[Dag], sections: str) -> str:
             if isinstance(value, Call) and value.name in MODULES:
                 found[value.name] = MODULES[value.name]
     body = BODY.read_text(encoding="utf-8")
-    standard = body[body.index("import hashlib") : body.index("\n\nAWS")]
+    standard = body[body.index("import hashlib") : body.index("\n\nfrom pipelines")]
     if "datetime" not in sections:
         standard = standard.replace("import datetime, ", "import ")
+    if "PATTERNS" in sections:
+        standard = standard.replace("import logging\n", "import logging\nimport re\n")
+        standard = standard.replace("import Mapping", "import Mapping, Sequence")
+        standard = standard.replace("import datetime", "import date, datetime")
     lines = ["import pendulum"]
     for module in sorted(set(found.values())):
         names = sorted((name for name, where in found.items() if where == module), key=_sorting)
@@ -231,7 +234,7 @@ def _policy(around: Surroundings, graphs: Sequence[Graph], ends: Mapping[str, st
     reads = {part for job in graphs[-1].jobs for part in _released(job)}
     constants: dict[str, Any] = {
         "PARTS": [part for part in PARTS if part in reads],
-        "PERIOD_FORMAT": period_format(around.manifest.data.periods),
+        "CALENDAR": kind_of(around.manifest.data.known_periods),
     }
     if policy:
         constants |= {"DRIFT_STATE": around.site.drift_state, "DRIFTS_IN_A_ROW": policy.when.runs}
@@ -239,8 +242,9 @@ def _policy(around: Surroundings, graphs: Sequence[Graph], ends: Mapping[str, st
         hours, rest = divmod(policy.cooldown, 3600)
         cooldown = {"seconds": policy.cooldown} if rest else {"hours": hours}
         constants |= {"COOLDOWN": Call("timedelta", (), cooldown), "MAX_PER_MONTH": policy.max_per_month}
-    if ends:
-        constants["WINDOWS"] = ends
+    if ends and policy and policy.with_:
+        uri = around.site.path(around.manifest.data.train.uri)
+        constants |= {"TRAIN_FILE": uri, "WINDOW": policy.with_.periods, "WINDOWS": ends}
     yield "\n".join(assignment(name, value) for name, value in constants.items())
 
 
@@ -249,7 +253,7 @@ def _titles(around: Surroundings, graphs: Sequence[Graph]) -> list[str]:
     titles = ["Runs and releases"]
     if len(graphs) < 2:
         return titles
-    titles += ["The release in use", "Periods"]
+    titles += ["Calendar", "The release in use", "Periods"]
     policy = around.policy
     if policy:
         titles.append("Drift")
@@ -260,8 +264,9 @@ def _titles(around: Surroundings, graphs: Sequence[Graph]) -> list[str]:
 
 
 def _sections(titles: Sequence[str]) -> Iterator[str]:
-    """The sections of the body with these titles."""
-    for section in BODY.read_text(encoding="utf-8").split(f"\n{SECTION}")[1:]:
-        title, _, text = section.partition("\n")
-        if title.rstrip(" -") in titles:
-            yield f"{SECTION}{title}\n{text.rstrip()}"
+    """The sections of the calendar and of the body with these titles."""
+    for path in (CALENDAR, BODY):
+        for section in path.read_text(encoding="utf-8").split(f"\n{SECTION}")[1:]:
+            title, _, text = section.partition("\n")
+            if title.rstrip(" -") in titles:
+                yield f"{SECTION}{title}\n{text.rstrip()}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -133,12 +132,3 @@ def _number(word: str, position: int) -> str:
     if not 1 <= int(word) <= 7:
         raise ValueError(f"days of the week from 1 (Sunday) to 7, and {word} is none")
     return str(int(word) - 1)
-
-
-def period_format(periods: tuple[str, ...]) -> str | None:
-    """How to write a date as one of the manifest's periods, when all are years, months or days; else None."""
-    patterns: Mapping[str, str] = {r"\d{4}": "%Y", r"\d{4}-\d{2}": "%Y-%m", r"\d{4}-\d{2}-\d{2}": "%Y-%m-%d"}
-    for pattern, wanted in patterns.items():
-        if periods and all(re.fullmatch(pattern, period) for period in periods):
-            return wanted
-    return None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from shared.errors import EXIT_INTERNAL, QuartetError
+
+Connect = Callable[[str], Any]
+"""Gives a boto3 client by the service's name: `boto3.Session(region_name=site.region).client`."""
 
 
 class CloudError(QuartetError):

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from pipelines.graph import (
     MODEL_OUTPUT,
@@ -38,8 +39,9 @@ from pipelines.graph import (
     SettingsFile,
     StartedBy,
 )
-from pipelines.limits import JOB_NAME
+from pipelines.limits import JOB_NAME, check_parameter
 from pipelines.manifest import Data, Manifest
+from pipelines.periods import window_of
 from shared.errors import SettingsError, names
 from shared.files import json_text
 
@@ -47,7 +49,8 @@ NO_PERIOD: Final = "none"
 """The value of the parameter `Period` when what is scored has no name."""
 DIGITS: Final = 16
 """Hexadecimal digits of a digest that name a prefix: 64 bits, enough for files that nobody forges."""
-ENVIRONMENT: Final = re.compile(r"(?=.{1,16}$)[A-Za-z0-9]+(-+[A-Za-z0-9]+)*")
+RUN: Final = 200
+"""Characters of a run's id, at most."""
 ROLE: Final = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/.+")
 
 
@@ -155,6 +158,12 @@ class Site:
         return f"{self.storage}/config/{hashlib.sha256(content).hexdigest()[:DIGITS]}/{name}", content
 
 
+def object_of(uri: str) -> tuple[str, str]:
+    """Bucket and key of an S3 uri."""
+    parts = urlsplit(uri)
+    return parts.netloc, parts.path.removeprefix("/")
+
+
 def site_of(manifest: Manifest, environment: str | None = None) -> Site:
     """Where the use case lives.
 
@@ -173,15 +182,11 @@ def site_of(manifest: Manifest, environment: str | None = None) -> Site:
         raise SettingsError(f"storage is {manifest.storage!r}, wanted s3://bucket/prefix for an engine in the cloud.")
     if not ROLE.fullmatch(role):
         raise SettingsError(f"role is {role!r}, wanted the ARN of a role: arn:aws:iam::<account>:role/<name>.")
-    if environment is not None and not ENVIRONMENT.fullmatch(environment):
-        raise SettingsError(
-            f"environment is {environment!r}, wanted at most 16 letters, digits and hyphens: pipelines, queues and "
-            "parameters are called after it. Rename it."
-        )
     # Two environments that share a storage must not share releases: one would promote what the other has trained.
     shared = environment is not None and manifest.environments[environment].storage is None
     place = f"{storage}/{environment}" if shared else storage
     site = Site(manifest.name, environment, place, str(manifest.region), role, storage)
+    check_parameter(site.pointer, f"{place}/releases/{'r' * RUN}/release.json")
     output = manifest.pipelines.inference.output
     if output and "{period}" in output:
         raise SettingsError(
@@ -211,9 +216,14 @@ def listing(site: Site, uri: str, periods: Sequence[str]) -> tuple[str, bytes]:
         SettingsError: the uri does not lie in S3.
     """
     template = site.path(uri)
-    prefix = template[: template.index("{period}")].rpartition("/")[0] + "/"
+    prefix = listed_prefix(template)
     rows = [template.replace("{period}", period).removeprefix(prefix) for period in periods]
     return site.config("train.manifest", (json.dumps([{"prefix": prefix}, *rows]) + "\n").encode())
+
+
+def listed_prefix(uri: str) -> str:
+    """What the uris of all periods begin with: the folder in which, or in a subfolder of which, they lie."""
+    return uri[: uri.index("{period}")].rpartition("/")[0] + "/"
 
 
 def training_data(site: Site, data: Data) -> tuple[str, dict[str, bytes]]:
@@ -226,11 +236,16 @@ def training_data(site: Site, data: Data) -> tuple[str, dict[str, bytes]]:
 
 def windows(site: Site, data: Data, count: int) -> dict[str, tuple[str, bytes]]:
     """For each period of the manifest, the listing of the `count` periods that end with it: uri and content."""
-    every = tuple(dict.fromkeys((*data.train.periods, *data.periods)))
-    return {
-        period: listing(site, data.train.uri, every[max(0, end - count) : end])
-        for end, period in enumerate(every, start=1)
-    }
+    return {period: window_ending(site, data, count, period) for period in data.known_periods}
+
+
+def window_ending(site: Site, data: Data, count: int, last: str) -> tuple[str, bytes]:
+    """The listing of the `count` periods that end with `last`: uri and content.
+
+    Raises:
+        SettingsError: no window ends with it.
+    """
+    return listing(site, data.train.uri, window_of(data.known_periods, count, last))
 
 
 def no_labels(site: Site, data: Data) -> tuple[str, bytes]:

@@ -7,19 +7,17 @@ atomically, and its history, the latest hundred moves, writes itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from pipelines.aws.calls import asking
-from pipelines.aws.places import Site
+from pipelines.aws.calls import Connect, asking
+from pipelines.aws.places import Site, object_of
 from pipelines.releases import GateError, no_way_back
 from shared.errors import ArtefactError, DataError, SettingsError, did_you_mean
 from shared.release import RELEASE, RELEASE_ID
 
-Connect = Callable[[str], Any]
 KEPT: Final = 100
 """Versions of a parameter that Parameter Store keeps."""
 
@@ -83,7 +81,7 @@ class Releases:
 
     def ids(self) -> list[str]:
         """The ids of all releases, sorted."""
-        bucket, key = _split(self.prefix)
+        bucket, key = object_of(self.prefix)
         pages = self.connect("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key, Delimiter="/")
         with asking(f"releases below {self.prefix}"):
             folders = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
@@ -108,7 +106,7 @@ class Releases:
         return found
 
     def _read(self, uri: str) -> CloudRelease | None:
-        bucket, key = _split(uri)
+        bucket, key = object_of(uri)
         s3 = self.connect("s3")
         with asking(f"release {uri}"):
             try:
@@ -229,8 +227,3 @@ def before(places: tuple[str, ...]) -> str | None:
         else:
             way.append(place)
     return way[-2] if len(way) > 1 else None
-
-
-def _split(uri: str) -> tuple[str, str]:
-    parts = urlsplit(uri)
-    return parts.netloc, parts.path.removeprefix("/")

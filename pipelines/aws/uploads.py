@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
-from pipelines.aws.calls import CloudError, asking
-from pipelines.aws.releases import Connect
+from pipelines.aws.calls import CloudError, Connect, asking
+from pipelines.aws.places import object_of
 
 
 def store(connect: Connect, uploads: Mapping[str, bytes]) -> list[str]:
@@ -21,7 +20,7 @@ def store(connect: Connect, uploads: Mapping[str, bytes]) -> list[str]:
     s3 = connect("s3")
     new = []
     for uri, content in sorted(uploads.items()):
-        bucket, key = urlsplit(uri).netloc, urlsplit(uri).path.removeprefix("/")
+        bucket, key = object_of(uri)
         with asking(f"store {uri}"):
             try:
                 found = s3.get_object(Bucket=bucket, Key=key)["Body"].read()

@@ -16,25 +16,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from pipelines.aws.calls import CloudError, RunFailedError, asking
-from pipelines.aws.places import NO_PERIOD, Rendered, Site
-from pipelines.aws.releases import Connect, Releases, current_release, release_parameters
+from pipelines.aws.calls import CloudError, Connect, RunFailedError, asking
+from pipelines.aws.executions import first_failed
+from pipelines.aws.places import NO_PERIOD, Rendered, Site, object_of
+from pipelines.aws.releases import Releases, current_release, release_parameters
 from pipelines.aws.uploads import store
 from pipelines.batch.limits import check_submission
-from pipelines.batch.printer import INFERENCE, QUEUES, TRAINING, check_run, read_pipeline
+from pipelines.batch.printer import FILES, QUEUES, check_run, read_pipeline
 from pipelines.graph import PARTS
 from pipelines.manifest import Data
 from shared.errors import EXIT_INTERNAL, SettingsError, did_you_mean, names
 from shared.release import NO_PARENT, VERDICT
 
-FILES: Final = {"training": TRAINING, "inference": INFERENCE}
 DIGEST_TAG: Final = "quartet:digest"
 """A tag of a definition: what was registered, so that the same is not registered again."""
 ENDED: Final = frozenset({"SUCCEEDED", "FAILED"})
-DEPENDENT: Final = "Dependent"
-"""How the status reason begins of a job that never ran because another one failed."""
 POLL: Final = 15.0
 """Seconds between two questions for how a run goes on."""
 DRIFT_REPORT: Final = "monitoring/report/drift.json"
@@ -99,14 +96,19 @@ def _registered(client: Any, request: Mapping[str, Any]) -> str | None:
     """Register a definition; None when the latest one of its name is the same."""
     name = request["jobDefinitionName"]
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    if _latest(client, name).get("tags", {}).get(DIGEST_TAG) == digest:
+        return None
+    with asking(f"job definition {name}"):
+        answer = client.register_job_definition(**{**request, "tags": {**request["tags"], DIGEST_TAG: digest}})
+    return str(answer["jobDefinitionArn"])
+
+
+def _latest(client: Any, name: str) -> Mapping[str, Any]:
+    """The latest revision of a definition; empty when there is none."""
     with asking(f"job definition {name}"):
         pages = client.get_paginator("describe_job_definitions").paginate(jobDefinitionName=name, status="ACTIVE")
         found = [item for page in pages for item in page["jobDefinitions"]]
-        latest: Mapping[str, Any] = max(found, key=lambda item: int(item["revision"]), default={})
-        if latest.get("tags", {}).get(DIGEST_TAG) == digest:
-            return None
-        answer = client.register_job_definition(**{**request, "tags": {**request["tags"], DIGEST_TAG: digest}})
-    return str(answer["jobDefinitionArn"])
+    return max(found, key=lambda item: int(item["revision"]), default={})
 
 
 def make_queues(connect: Connect, rendered: Rendered) -> list[str]:
@@ -148,7 +150,8 @@ def start(
         parameters: values for the pipeline's parameters. Those of the release are looked up.
 
     Raises:
-        SettingsError: the pipeline has no such parameter, wants one that is not given, or a job is too long.
+        SettingsError: the pipeline has no such parameter, wants one that is not given, a job is too long, or its
+            definition is not deployed.
         DataError: inference has no release to work with.
         CloudError: AWS refuses; what was submitted is cancelled.
     """
@@ -158,10 +161,13 @@ def start(
     values = {"Run": check_run(run), **run_values(connect, site, pipeline, plan["parameters"], parameters or {})}
     definitions = {item["jobDefinitionName"]: item for item in plan["definitions"]}
     client = connect("batch")
+    # All at once: what is deployed while the jobs are submitted belongs to the next run.
+    revisions = {name: _revision(client, name) for name in definitions}
     jobs: dict[str, str] = {}
     for item in plan["jobs"]:
         request = submission(item, values, jobs)
         check_submission(request, definitions[request["jobDefinition"]])
+        request["jobDefinition"] = revisions[request["jobDefinition"]]
         try:
             with asking(f"job {request['jobName']}"):
                 jobs[item["step"]] = str(client.submit_job(**request)["jobId"])
@@ -169,6 +175,18 @@ def start(
             cancel(connect, jobs.values(), f"the pipeline could not be submitted: {error}")
             raise
     return Submitted(pipeline, run, values, jobs)
+
+
+def _revision(client: Any, name: str) -> str:
+    """The ARN of a definition's latest revision.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    found = _latest(client, name)
+    if not found:
+        raise SettingsError(f"job definition {name!r} does not exist. Deploy the use case.")
+    return str(found["jobDefinitionArn"])
 
 
 def run_values(
@@ -281,13 +299,6 @@ def _described(connect: Connect, submitted: Submitted) -> dict[str, Mapping[str,
     return {step: by_id[job] for step, job in submitted.jobs.items()}
 
 
-def first_failed(jobs: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The step that failed by itself, and not because one before it had; None when all goes well."""
-    failed = [step for step, job in jobs.items() if job["status"] == "FAILED"]
-    own = [step for step in failed if not str(jobs[step].get("statusReason", "")).startswith(DEPENDENT)]
-    return next(iter(own or failed), None)
-
-
 def failure(
     connect: Connect, site: Site, submitted: Submitted, step: str, job: Mapping[str, Any]
 ) -> RunFailedError:  # fmt: skip
@@ -305,7 +316,7 @@ def failure(
 def told(connect: Connect, prefix: str) -> Iterator[str]:
     """What jobs that failed have written: one object, or one of each child of an array."""
     s3 = connect("s3")
-    bucket, key = urlsplit(prefix).netloc, urlsplit(prefix).path.removeprefix("/")
+    bucket, key = object_of(prefix)
     with asking(f"read {prefix}"):
         for item in s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", ()):
             yield s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read().decode("utf-8", "replace").strip()
@@ -367,7 +378,7 @@ def json_at(connect: Connect, uri: str) -> dict[str, Any] | None:
         CloudError: S3 refuses.
     """
     s3 = connect("s3")
-    bucket, key = urlsplit(uri).netloc, urlsplit(uri).path.removeprefix("/")
+    bucket, key = object_of(uri)
     with asking(f"read {uri}"):
         try:
             value: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())

@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pipelines.limits import check_overrides
 from shared.errors import SettingsError
 
 JOB_BYTES: Final = 30 * 1024
-OVERRIDE_CHARACTERS: Final = 8192
 ATTEMPTS: Final = 10
 ARRAY: Final = (2, 10_000)
 LEAST_SECONDS: Final = 60
@@ -26,12 +26,7 @@ def check_submission(request: Mapping[str, Any], definition: Mapping[str, Any] |
         SettingsError: it is.
     """
     name = request["jobName"]
-    overrides = len(json.dumps(request.get("containerOverrides", {})))
-    if overrides > OVERRIDE_CHARACTERS:
-        raise SettingsError(
-            f"job {name!r} has overrides of {overrides:,} characters, wanted at most {OVERRIDE_CHARACTERS:,}. "
-            "Put them into a file in S3, and its uri into the job."
-        )
+    check_overrides(json.dumps(request.get("containerOverrides", {})), name)
     size = len(json.dumps([request, definition or {}]).encode())
     if size > JOB_BYTES:
         raise SettingsError(

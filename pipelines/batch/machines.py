@@ -30,6 +30,8 @@ GPUS: Final[dict[str, dict[str, tuple[int, int, int]]]] = {
     "p5": {"48xlarge": (192, 2048, 8)},
 }
 """vCPUs, GiB and GPUs of the families that have any."""
+WITHOUT_IMAGE: Final = ("p3.",)
+"""Families for which AWS Batch has no image any more: ECS_AL2023_NVIDIA does not know them (Ec2Configuration)."""
 HOST_SHARE: Final = 10
 """Percent of an EC2 instance's memory that system and agent keep: a job that asks for all of it never starts."""
 FARGATE: Final = ((1, 2, 8, 1), (2, 4, 16, 1), (4, 8, 30, 1), (8, 16, 60, 4), (16, 32, 120, 8))
@@ -83,9 +85,11 @@ def on(platform: Platform, machine: Machine, name: str) -> Machine:
     """What a job asks for to have about as much as that instance: a whole EC2 instance, or what Fargate has.
 
     Raises:
-        SettingsError: Fargate has nothing like it.
+        SettingsError: Fargate has nothing like it, or AWS Batch no image for it.
     """
     if platform == "EC2":
+        if name.removeprefix("ml.").startswith(WITHOUT_IMAGE):
+            raise SettingsError(f"instance {name!r} is too old for the images of AWS Batch. Take a g5 or later.")
         return Machine(machine.vcpus, machine.memory * (100 - HOST_SHARE) // 100, machine.gpus)
     if machine.gpus:
         raise SettingsError(f"instance {name!r} has GPUs, and Fargate has none. Render for EC2.")

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from components.spec import Spec
-from pipelines.aws.images import image_uris
+from pipelines.aws.deployment import deployment_of
 from pipelines.aws.places import (
     NO_PERIOD,
     Places,
@@ -27,7 +27,6 @@ from pipelines.aws.places import (
     prefixes,
     score_data,
     settings_files,
-    site_of,
     training_data,
     windows,
 )
@@ -40,14 +39,11 @@ from pipelines.graph import (
     PARTS,
     Graph,
     Job,
-    Origin,
     ProcessingJob,
     Request,
     TransformJob,
-    inference_graph,
-    training_graph,
 )
-from pipelines.manifest import Manifest, UseCase, for_environment
+from pipelines.manifest import Manifest, UseCase
 from shared.errors import SettingsError
 from shared.files import json_text
 from shared.release import NO_PARENT
@@ -55,6 +51,7 @@ from shared.release import NO_PARENT
 QUEUES: Final = "queues.json"
 TRAINING: Final = "training.json"
 INFERENCE: Final = "inference.json"
+FILES: Final = {"training": TRAINING, "inference": INFERENCE}
 PARAMETERS: Final = (
     "Run", "StartedBy", "Parent", "TrainData", "ScoreData", "Labels", "Period", "Release",
     *(part.capitalize() for part in PARTS),
@@ -96,30 +93,25 @@ def render(
         SettingsError: the manifest lacks what the cloud has to know, an image has no digest, or a step wants what AWS
             Batch does not have.
     """
-    manifest = for_environment(use_case.manifest, environment)
+    deployment = deployment_of(use_case, specs, images, environment, revision)
+    manifest, site = deployment.manifest, deployment.site
     platform = platform or manifest.batch.capacity
-    site = site_of(manifest, environment)
-    components = sorted({*manifest.pipelines.training.steps, *manifest.pipelines.inference.steps, "processing"})
-    uris = image_uris(manifest, images, components)
-    uploads: dict[str, bytes] = {}
-
-    graphs = {TRAINING: training_graph(manifest, specs, Origin(use_case.document.digest, revision, uris))}
-    data, listed = training_data(site, manifest.data)
-    uploads |= listed
+    graphs = deployment.graphs()
+    data, uploads = training_data(site, manifest.data)
     defaults: dict[str, dict[str, str | None]] = {
-        TRAINING: {"TrainData": data, "StartedBy": "command", "Parent": NO_PARENT}
+        "training": {"TrainData": data, "StartedBy": "command", "Parent": NO_PARENT}
     }
-    if manifest.data.score is not None:
-        graphs[INFERENCE] = inference_graph(manifest, specs)
+    if "inference" in graphs:
         labels, header = no_labels(site, manifest.data)
         uploads |= {labels: header} if manifest.data.labels else {}
-        defaults[INFERENCE] = {"ScoreData": score_data(site, manifest.data), "Labels": labels, "Period": NO_PERIOD}
+        defaults["inference"] = {"ScoreData": score_data(site, manifest.data), "Labels": labels, "Period": NO_PERIOD}
 
     files: dict[str, Any] = {
-        name: pipeline_file(site, graph, uris, defaults[name], platform, uploads) for name, graph in graphs.items()
+        FILES[name]: pipeline_file(site, graph, deployment.images, defaults[name], platform, uploads)
+        for name, graph in graphs.items()
     }
     uploads |= _windows(manifest, site)
-    made = queues(site, {graph.pipeline: graph.jobs for graph in graphs.values()})
+    made = queues(site, {name: graph.jobs for name, graph in graphs.items()})
     files[QUEUES] = [checked("CreateJobQueue", request, service="batch") for request in made]
     encoded = {name: json_text(value).encode() for name, value in sorted(files.items())}
     return Rendered(encoded, dict(sorted(uploads.items())))

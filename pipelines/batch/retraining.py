@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.aws.calls import asking
-from pipelines.aws.places import NO_PERIOD, Rendered, Site
-from pipelines.aws.releases import Connect
+from pipelines.aws.calls import Connect, asking
+from pipelines.aws.places import NO_PERIOD, Rendered, Site, window_ending
+from pipelines.aws.uploads import store
 from pipelines.batch.client import Outcome, Submitted, start
 from pipelines.local.retraining import TIME, State, hindrance
 from pipelines.manifest import Drift, Manifest
 from pipelines.stepfunctions.retraining import drift_windows
-from shared.errors import ArtefactError, SettingsError
+from shared.errors import ArtefactError
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def retrain(
     policy = manifest.drift
     if policy is None or policy.then != "retrain":
         return Retraining(None, "the manifest does not say drift.then: retrain")
-    data = window(site, manifest, outcome.submitted.parameters.get("Period", NO_PERIOD))
+    data = window(connect, site, manifest, outcome.submitted.parameters.get("Period", NO_PERIOD))
     why = claim(connect, site, policy, now)
     if why:
         return Retraining(None, why)
@@ -60,18 +60,21 @@ def retrain(
     return Retraining(start(connect, site, rendered, "training", run, given))
 
 
-def window(site: Site, manifest: Manifest, period: str) -> str:
-    """The uri of what a training after the drift of a period learns from.
+def window(connect: Connect, site: Site, manifest: Manifest, period: str) -> str:
+    """The uri of what a training after the drift of a period learns from, which lies there then.
 
     Raises:
         SettingsError: no window ends with the period.
+        CloudError: S3 refuses.
     """
     given = drift_windows(manifest, site)
     if given.uri is not None:
         return given.uri.replace("{period}", period)
-    if period not in given.listings:
-        raise SettingsError(f"period {period!r} is not among the manifest's periods, so no window can end with it.")
-    return given.listings[period][0]
+    assert manifest.drift is not None
+    assert manifest.drift.with_ is not None
+    uri, content = window_ending(site, manifest.data, manifest.drift.with_.periods or 1, period)
+    store(connect, {uri: content})
+    return uri
 
 
 def claim(connect: Connect, site: Site, policy: Drift, now: datetime) -> str:

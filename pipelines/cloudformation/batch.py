@@ -6,15 +6,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from components.spec import NAMES, Mode
-from pipelines import choices
 from pipelines.aws.places import Site
-from pipelines.batch.definitions import execution_role, log_group
-from pipelines.batch.machines import instance
+from pipelines.batch.definitions import environment_name, execution_role, log_group, platform_of
 from pipelines.cloudformation import policies
 from pipelines.cloudformation.policies import allow
 from pipelines.cloudformation.resources import Resource, Resources, attribute, reference, role
 from pipelines.cloudformation.resources import log_group as kept_log_group
+from pipelines.graph import Job
 from pipelines.manifest import Manifest
 from shared.errors import SettingsError, names
 
@@ -23,13 +21,25 @@ FREE: Final = ("options", "parameters", "tags")
 AGENT: Final = "service-role/AmazonEC2ContainerServiceforEC2Role"
 """AWS's policy for instances on which containers run."""
 
+LAUNCH: Final = "AWS::EC2::LaunchTemplate"
+DISK: Final = "/dev/xvda"
+"""The one volume of Amazon's images of Amazon Linux 2023 for ECS, which AWS Batch takes when nobody names another.
 
-def resources(site: Site, manifest: Manifest, files: Mapping[str, Any], images: Iterable[str]) -> Resources:
+Source: "Launch template support" in the AWS Batch User Guide.
+"""
+SYSTEM: Final = 30
+"""GB of the disk for the system and for container images, as Amazon's images have it; the jobs' come on top."""
+
+
+def resources(
+    site: Site, manifest: Manifest, jobs: Sequence[Job], files: Mapping[str, Any], images: Iterable[str]
+) -> Resources:
     """What the jobs of a use case need on AWS Batch.
 
     Args:
         site: where the use case lives.
         manifest: as it is in the environment.
+        jobs: those of both pipelines.
         files: what `pipelines.batch.render` gave: queues, and a pipeline's definitions.
         images: what the jobs run.
 
@@ -38,19 +48,19 @@ def resources(site: Site, manifest: Manifest, files: Mapping[str, Any], images: 
     """
     _check_network(manifest)
     queues = files["queues"]
-    environments = sorted(
-        {order["computeEnvironment"] for queue in queues for order in queue["computeEnvironmentOrder"]}
-    )
     definitions = [item for name in ("training", "inference") for item in files.get(name, {}).get("definitions", ())]
-    kinds = {name: _kind(site, name) for name in environments}
-    on_machines = manifest.batch.capacity == "EC2" or any("gpu" in kind for kind in kinds.values())
+    environments: Resources = {}
+    for name in sorted({environment_name(site, job) for job in jobs}):
+        sharing = [job for job in jobs if environment_name(site, job) == name]
+        environments |= _environment(manifest, name, _kind(site, name), sharing)
+    on_machines = any(resource["Type"] == LAUNCH for resource in environments.values())
     return {
         "BatchLogs": kept_log_group(log_group(site)),
         "BatchExecutionRole": _execution_role(site, images),
         **(_instances(site) if on_machines else {}),
-        **{_title(kind, "Machines"): _environment(manifest, name, kind) for name, kind in kinds.items()},
+        **environments,
         **{_title(_kind(site, queue["jobQueueName"]), "Queue"): _queue(site, queue) for queue in queues},
-        **{_title(_kind(site, item["jobDefinitionName"]), "Job"): _definition(item) for item in definitions},
+        **{definition_title(site, item["jobDefinitionName"]): _definition(item) for item in definitions},
     }
 
 
@@ -69,6 +79,23 @@ def _kind(site: Site, name: str) -> str:
 def _title(kind: str, what: str) -> str:
     """A resource's name in the template: `TrainingGpuQueue`."""
     return "".join(word.capitalize() for word in re.split(r"[^a-z0-9]+", kind)) + what
+
+
+def definition_title(site: Site, name: str) -> str:
+    """The name in the template of a job definition."""
+    return _title(_kind(site, name), "Job")
+
+
+def with_revisions(site: Site, machine: bytes) -> bytes:
+    """A state machine that names its jobs' definitions by holes, where the stack writes the revisions that it makes.
+
+    By name alone a job would get the latest revision, which may have been deployed since its run has begun.
+    """
+
+    def hole(found: re.Match[str]) -> str:
+        return f'{found[1]}"${{{definition_title(site, found[2])}}}"'
+
+    return re.sub(rf'("JobDefinition": )"({re.escape(site.title)}-[^"]+)"', hole, machine.decode()).encode()
 
 
 def pascal(value: Any) -> Any:
@@ -102,21 +129,27 @@ def _instances(site: Site) -> Resources:
     }
 
 
-def _environment(manifest: Manifest, name: str, kind: str) -> Resource:
-    """A compute environment: machines that come when jobs wait and go when none do."""
+def _environment(manifest: Manifest, name: str, kind: str, jobs: Sequence[Job]) -> Resources:
+    """A compute environment: machines that come when jobs wait and go when none do, and what they look like."""
     spot, gpu = "spot" in kind, "gpu" in kind
-    batch = manifest.batch
+    batch, launch = manifest.batch, _title(kind, "Launch")
     network = {"Subnets": list(batch.subnets), "SecurityGroupIds": list(batch.security_groups)}
     computing: dict[str, Any] = {"MaxvCpus": batch.max_vcpus, **network}
-    if batch.capacity == "FARGATE" and not gpu:
+    found: Resources = {}
+    if platform_of(jobs[0], batch.capacity) == "FARGATE":
         computing["Type"] = "FARGATE_SPOT" if spot else "FARGATE"
     else:
+        found = {launch: _launch_template(name, jobs)}
         computing |= {
             "Type": "SPOT" if spot else "EC2",
             "MinvCpus": 0,
             "AllocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED" if spot else "BEST_FIT_PROGRESSIVE",
-            "InstanceTypes": _families(manifest) if gpu else ["optimal"],
+            "InstanceTypes": _families(jobs) if gpu else ["optimal"],
             "InstanceRole": attribute("InstanceProfile"),
+            "LaunchTemplate": {
+                "LaunchTemplateId": reference(launch),
+                "Version": attribute(launch, "LatestVersionNumber"),
+            },
         }
     properties = {
         "ComputeEnvironmentName": name,
@@ -126,14 +159,28 @@ def _environment(manifest: Manifest, name: str, kind: str) -> Resource:
         "ReplaceComputeEnvironment": False,
         "ComputeResources": computing,
     }
-    return {"Type": "AWS::Batch::ComputeEnvironment", "Properties": properties}
+    environment: Resource = {"Type": "AWS::Batch::ComputeEnvironment", "Properties": properties}
+    return {**found, _title(kind, "Machines"): environment}
 
 
-def _families(manifest: Manifest) -> list[str]:
-    """The families of the instances with GPUs that jobs run on, such as g5."""
-    modes: tuple[Mode, ...] = ("train", "serve")
-    chosen = [choices.chosen(manifest, name, mode).instance or "" for name in NAMES for mode in modes]
-    return sorted({name.split(".")[1] for name in chosen if name and instance(name).gpus})
+def _launch_template(name: str, jobs: Sequence[Job]) -> Resource:
+    """Machines with an encrypted disk that is large enough for each job, and credentials that want a token."""
+    disk = {
+        "VolumeSize": SYSTEM + max(job.sizes.volume_gb for job in jobs),
+        "VolumeType": "gp3",
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+    }
+    data = {
+        "BlockDeviceMappings": [{"DeviceName": DISK, "Ebs": disk}],
+        "MetadataOptions": {"HttpTokens": "required"},
+    }
+    return {"Type": LAUNCH, "Properties": {"LaunchTemplateName": name, "LaunchTemplateData": data}}
+
+
+def _families(jobs: Sequence[Job]) -> list[str]:
+    """The families of the instances that jobs run on, such as g5."""
+    return sorted({job.sizes.instance.removeprefix("ml.").split(".")[0] for job in jobs})
 
 
 def _queue(site: Site, request: Mapping[str, Any]) -> Resource:

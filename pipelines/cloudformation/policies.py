@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pipelines.aws.places import Site
 from pipelines.manifest import Manifest
+from pipelines.periods import kind_of
 
 Statement = dict[str, Any]
 VERSION: Final = "2012-10-17"
@@ -64,6 +65,19 @@ def writing(site: Site, uris: Iterable[str]) -> Statement:
     """Writing below some S3 uris."""
     resources = [f"arn:{site.partition}:s3:::{bucket}/{prefix}*" for bucket, prefix in sorted(map(_prefix, set(uris)))]
     return allow(["s3:AbortMultipartUpload", "s3:PutObject"], resources)
+
+
+def listing(site: Site, manifest: Manifest) -> list[Statement]:
+    """Listing the files of a window that ends with a period which the manifest does not list: looking, and writing."""
+    policy = manifest.drift
+    counted = policy is not None and policy.with_ is not None and policy.with_.periods is not None
+    if not counted or kind_of(manifest.data.known_periods) is None:
+        return []
+    bucket, _ = _prefix(site.path(manifest.data.train.uri))
+    return [
+        allow(["s3:ListBucket"], [f"arn:{site.partition}:s3:::{bucket}"]),
+        writing(site, [f"{site.storage}/config/"]),
+    ]
 
 
 def _prefix(uri: str) -> tuple[str, str]:

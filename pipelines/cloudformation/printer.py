@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from components.spec import Spec
-from pipelines.aws.images import image_uris
-from pipelines.aws.places import Rendered, Site, site_of
+from pipelines.aws.deployment import deployment_of
+from pipelines.aws.places import Rendered, Site
 from pipelines.batch import printer as jobs
 from pipelines.cloudformation import batch
+from pipelines.cloudformation.resources import Resources, compact
 from pipelines.cloudformation.template import (
     Engine,
     batch_statements,
@@ -25,6 +26,7 @@ from pipelines.cloudformation.template import (
     state_machine_statements,
     template,
 )
+from pipelines.limits import TEMPLATE_BYTES, check_template
 from pipelines.manifest import Manifest, UseCase, for_environment
 from pipelines.sagemaker import printer as sagemaker
 from pipelines.stepfunctions import loop
@@ -32,8 +34,6 @@ from pipelines.stepfunctions import printer as stepfunctions
 from shared.errors import SettingsError, names
 
 TEMPLATE: Final = "template.json"
-LARGEST: Final = 51_200
-"""Most bytes of a template that is sent with the request."""
 
 
 def render(
@@ -56,17 +56,28 @@ def render(
         SettingsError: there is no stack around the engine, the manifest does not fit it, or the template is too large.
     """
     manifest = for_environment(use_case.manifest, environment)
-    if manifest.engine not in ENGINES:
+    if manifest.engine not in PRINTERS:
         raise SettingsError(
-            f"engine is {manifest.engine!r}, and stacks are made around {names(ENGINES)}. Change engine."
+            f"engine is {manifest.engine!r}, and stacks are made around {names(PRINTERS)}. Change engine."
         )
-    site = site_of(manifest, environment)
-    definitions, uploads = ENGINES[manifest.engine](use_case, specs, images, environment, revision)
-    uris = image_uris(manifest, images, components(manifest))
+    _check_schedule(manifest)
+    deployment = deployment_of(use_case, specs, images, environment, revision)
+    site, uris = deployment.site, deployment.images
+    printed = PRINTERS[manifest.engine](use_case, specs, images, environment, revision)
+    definitions, uploads = dict(printed.files), dict(printed.uploads)
+    if manifest.engine == "sagemaker-pipelines":
+        around = loop.render_loop(use_case, specs, environment)
+        definitions |= around.files
+        uploads |= around.uploads
     on_batch = manifest.engine == "batch" or manifest.platform == "batch"
     described = {name: json.loads(definitions[f"{name}.json"]) for name in BATCH if f"{name}.json" in definitions}
+    made: Resources = {}
     if on_batch:
-        definitions = {name: content for name, content in definitions.items() if name.endswith(MACHINE)}
+        every = [job for graph in deployment.graphs().values() for job in graph.jobs]
+        made = batch.resources(site, manifest, every, described, uris.values())
+        definitions = {
+            name: batch.with_revisions(site, content) for name, content in definitions.items() if name.endswith(MACHINE)
+        }
     stored = {name: site.config(name, content) for name, content in definitions.items()}
     engine = Engine(
         machines={name.removesuffix(MACHINE): uri for name, (uri, _) in stored.items() if name.endswith(MACHINE)},
@@ -74,75 +85,40 @@ def render(
         images=uris,
         digest=use_case.document.digest,
         statements=batch_statements(site) if on_batch else STATEMENTS[manifest.engine](site),
-        resources=batch.resources(site, manifest, described, uris.values()) if on_batch else {},
+        resources=made,
     )
-    content = (json.dumps(template(site, manifest, engine), indent=1, ensure_ascii=False) + "\n").encode()
-    return Rendered({TEMPLATE: _sized(content)}, dict(sorted({**uploads, **dict(stored.values())}.items())))
+    uploads |= dict(stored.values())
+    return Rendered({TEMPLATE: _sized(template(site, manifest, engine))}, dict(sorted(uploads.items())))
 
 
-def _sized(content: bytes) -> bytes:
-    if len(content) > LARGEST:
-        raise SettingsError(f"the template has {len(content):,} bytes, wanted at most {LARGEST:,}. Name fewer alarms.")
-    return content
+def _sized(value: Mapping[str, Any]) -> bytes:
+    """A template as people read it, or where it is too long for that, without spaces.
+
+    Raises:
+        SettingsError: it is too long for CloudFormation.
+    """
+    content = (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+    if len(content) > TEMPLATE_BYTES:
+        content = (compact(value) + "\n").encode()
+    return check_template(content.decode(), TEMPLATE).encode()
 
 
-def components(manifest: Manifest) -> list[str]:
-    """Whose images the stack's jobs run: the processing image also writes the release."""
-    return sorted({*manifest.pipelines.training.steps, *manifest.pipelines.inference.steps, "processing"})
-
-
-# --- The engines that stacks are made around: definitions by file name, and what their jobs read
-
-Files = Mapping[str, bytes]
-MACHINE: Final = ".asl.json"
-
-
-def _sagemaker(
-    use_case: UseCase,
-    specs: Mapping[str, Spec],
-    images: Mapping[str, str],
-    environment: str | None,
-    revision: str | None,
-) -> tuple[Files, Files]:
-    pipelines = sagemaker.render(use_case, specs, images, environment, revision)
-    around = loop.render_loop(use_case, specs, environment)
-    return {**pipelines.files, **around.files}, {**pipelines.uploads, **around.uploads}
-
-
-def _step_functions(
-    use_case: UseCase,
-    specs: Mapping[str, Spec],
-    images: Mapping[str, str],
-    environment: str | None,
-    revision: str | None,
-) -> tuple[Files, Files]:
-    machines = stepfunctions.render(use_case, specs, images, environment, revision)
-    return machines.files, machines.uploads
-
-
-def _batch(
-    use_case: UseCase,
-    specs: Mapping[str, Spec],
-    images: Mapping[str, str],
-    environment: str | None,
-    revision: str | None,
-) -> tuple[Files, Files]:
-    """The jobs alone: who starts them waits for them too. A stack that acts by itself has the engine step-functions."""
-    manifest = for_environment(use_case.manifest, environment)
-    if manifest.schedule.training or manifest.schedule.inference:
+def _check_schedule(manifest: Manifest) -> None:
+    """On AWS Batch alone, who starts the jobs waits for them too: nothing there acts by itself."""
+    if manifest.engine == "batch" and (manifest.schedule.training or manifest.schedule.inference):
         raise SettingsError(
             "engine: batch has a schedule, and nothing that starts by it: wanted engine: step-functions with "
             "platform: batch. Change engine, or leave out schedule."
         )
-    described = jobs.render(use_case, specs, images, environment, revision)
-    return described.files, described.uploads
 
 
-ENGINES: Final[Mapping[str, Callable[..., tuple[Files, Files]]]] = {
-    "sagemaker-pipelines": _sagemaker,
-    "step-functions": _step_functions,
-    "batch": _batch,
+MACHINE: Final = ".asl.json"
+PRINTERS: Final[Mapping[str, Callable[..., Rendered]]] = {
+    "sagemaker-pipelines": sagemaker.render,
+    "step-functions": stepfunctions.render,
+    "batch": jobs.render,
 }
+"""The engines that stacks are made around."""
 BATCH: Final = ("queues", "training", "inference")
 STATEMENTS: Final[Mapping[str, Callable[[Site], list[dict[str, object]]]]] = {
     "sagemaker-pipelines": sagemaker_statements,

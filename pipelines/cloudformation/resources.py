@@ -15,6 +15,8 @@ Resources = dict[str, Resource]
 WEEK: Final = 7 * 86400
 """Seconds that a message waits in a dead-letter queue; SQS keeps one for 14 days at most."""
 MINUTES: Final = 60
+PATIENCE: Final = {"MaximumRetryAttempts": 10, "MaximumEventAgeInSeconds": 60 * MINUTES}
+"""How long a start is tried again when the service that it asks refuses or does not answer."""
 
 
 def attribute(resource: str, name: str = "Arn") -> dict[str, list[str]]:
@@ -70,7 +72,9 @@ def location(uri: str) -> dict[str, str]:
     return {"Bucket": bucket, "Key": key}
 
 
-def state_machine(site: Site, name: str, definition: str, logs: str, role_name: str) -> Resource:
+def state_machine(
+    site: Site, name: str, definition: str, logs: str, role_name: str, holes: Sequence[str] = ()
+) -> Resource:
     """A state machine that logs its failures, with the data left out: inputs hold uris of people's data.
 
     Args:
@@ -79,7 +83,9 @@ def state_machine(site: Site, name: str, definition: str, logs: str, role_name: 
         definition: the uri of its definition.
         logs: its log group.
         role_name: the role that it works under.
+        holes: resources whose `Ref` the definition holds, as `${name}`.
     """
+    filled = {"DefinitionSubstitutions": {hole: reference(hole) for hole in holes}} if holes else {}
     return {
         "Type": "AWS::StepFunctions::StateMachine",
         "Properties": {
@@ -87,6 +93,7 @@ def state_machine(site: Site, name: str, definition: str, logs: str, role_name: 
             "StateMachineType": "STANDARD",
             "RoleArn": attribute(role_name),
             "DefinitionS3Location": location(definition),
+            **filled,
             "LoggingConfiguration": {
                 "Level": "ERROR",
                 "IncludeExecutionData": False,
@@ -130,13 +137,26 @@ def target(name: str, arn: Any, role_name: str, letters: str) -> Resource:
         "Id": name,
         "Arn": arn,
         "RoleArn": attribute(role_name),
-        "RetryPolicy": {"MaximumRetryAttempts": 10, "MaximumEventAgeInSeconds": 60 * MINUTES},
+        "RetryPolicy": PATIENCE,
         "DeadLetterConfig": {"Arn": attribute(letters)},
     }
 
 
-def schedule(site: Site, name: str, expression: str, zone: str, to: Mapping[str, Any]) -> Resource:
-    """A schedule of EventBridge Scheduler, which the stack's parameter switches on and off."""
+def schedule(
+    site: Site, name: str, expression: str, zone: str, arn: Any, given: str, role_name: str, letters: str
+) -> Resource:
+    """A schedule of EventBridge Scheduler, which the stack's parameter switches on and off.
+
+    Args:
+        site: where the use case lives.
+        name: what starts, a word.
+        expression: when.
+        zone: in which time zone.
+        arn: what is started.
+        given: its input.
+        role_name: the role that starts it, and that leaves a letter in the queue when it cannot.
+        letters: the dead-letter queue.
+    """
     return {
         "Type": "AWS::Scheduler::Schedule",
         "Properties": {
@@ -145,7 +165,13 @@ def schedule(site: Site, name: str, expression: str, zone: str, to: Mapping[str,
             "ScheduleExpressionTimezone": zone,
             "FlexibleTimeWindow": {"Mode": "OFF"},
             "State": reference("Schedules"),
-            "Target": dict(to),
+            "Target": {
+                "Arn": arn,
+                "RoleArn": attribute(role_name),
+                "Input": given,
+                "RetryPolicy": PATIENCE,
+                "DeadLetterConfig": {"Arn": attribute(letters)},
+            },
         },
     }
 

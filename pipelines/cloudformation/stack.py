@@ -10,16 +10,15 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipelines.aws.calls import CloudError, asking
+from pipelines.aws.calls import CloudError, Connect, asking
 from pipelines.aws.places import Rendered, Site
 from pipelines.cloudformation.printer import TEMPLATE
 from shared.errors import SettingsError, did_you_mean, names
 
-Connect = Callable[[str], Any]
 CAPABILITIES: Final = ["CAPABILITY_NAMED_IAM"]
 NO_CHANGE: Final = ("didn't contain changes", "No updates are to be performed")
 """What CloudFormation says of a change set that would change nothing; it has no code for it."""

@@ -46,6 +46,8 @@ LETTERS: Final = "DeadLetters"
 SAGEMAKER_RULES: Final = tuple(
     f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Processing", "Training", "Transform", "Tuning")
 )
+STARTERS: Final = {"training": "train", "inference": "start"}
+"""What a schedule starts where a SageMaker pipeline cannot read Parameter Store: the machine that does it for it."""
 BATCH_RULES: Final = ("StepFunctionsGetEventsForBatchJobsRule",)
 
 
@@ -54,7 +56,7 @@ class Engine:
     """What an engine gives to the stack.
 
     Attributes:
-        machines: the uris of the definitions of state machines: training, inference, retrain, promote, start.
+        machines: the uris of the definitions of state machines: training, inference, retrain, promote, start, train.
         pipelines: the uris of the definitions of SageMaker pipelines: training, inference.
         images: the images that the jobs run.
         statements: what running the pipelines needs, for the role of the machines or of the pipelines.
@@ -126,31 +128,22 @@ def _parameters(engine: Engine, resources: Resources) -> dict[str, Any]:
             "AllowedValues": [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653],
             "Description": "How long logs are kept.",
         },
-        "MakeJobsRole": {
-            "Type": "String",
-            "Default": "true",
-            "AllowedValues": ["true", "false"],
-            "Description": "Whether the stack makes the role that the manifest names, or somebody else has made it.",
-        },
+        "MakeJobsRole": _choice(
+            "Whether the stack makes the role that the manifest names, or somebody else has made it.", "true", "false"
+        ),
     }
-    group: dict[str, Any] = {
-        "MakeModelGroup": {
-            "Type": "String",
-            "Default": "true",
-            "AllowedValues": ["true", "false"],
-            "Description": "Whether the stack makes the group of models; an earlier stack leaves one behind.",
-        },
-    }
-    switch: dict[str, Any] = {
-        "Schedules": {
-            "Type": "String",
-            "Default": "ENABLED",
-            "AllowedValues": ["ENABLED", "DISABLED"],
-            "Description": "Whether the manifest's schedules start anything.",
-        },
-    }
-    scheduled = any(name.endswith("Schedule") for name in resources)
-    return {**parameters, **(group if engine.pipelines else {}), **(switch if scheduled else {})}
+    if engine.pipelines:
+        parameters["MakeModelGroup"] = _choice(
+            "Whether the stack makes the group of models; an earlier stack leaves one behind.", "true", "false"
+        )
+    if any(name.endswith("Schedule") for name in resources):
+        parameters["Schedules"] = _choice("Whether the manifest's schedules start anything.", "ENABLED", "DISABLED")
+    return parameters
+
+
+def _choice(said: str, *values: str) -> dict[str, Any]:
+    """A parameter that is one of some values: the first when nobody says otherwise."""
+    return {"Type": "String", "Default": values[0], "AllowedValues": list(values), "Description": said}
 
 
 def _jobs_role(site: Site, manifest: Manifest, engine: Engine) -> Resources:
@@ -182,10 +175,17 @@ def _machines(site: Site, engine: Engine) -> Resources:
         policies.state_machine_logs(),
     ]
     found = {
-        _machine(name): state_machine(site, name, definition, "MachineLogs", "MachineRole")
+        _machine(name): state_machine(site, name, definition, "MachineLogs", "MachineRole", _jobs_of(engine, name))
         for name, definition in pipelines.items()
     }
     return {"MachineLogs": logs, "MachineRole": role(site, "machines", ["states.amazonaws.com"], statements), **found}
+
+
+def _jobs_of(engine: Engine, pipeline: str) -> list[str]:
+    """The job definitions of a pipeline on AWS Batch."""
+    kind = "AWS::Batch::JobDefinition"
+    found = [name for name, resource in engine.resources.items() if resource["Type"] == kind]
+    return sorted(name for name in found if name.startswith(pipeline.capitalize()))
 
 
 def _pipelines(site: Site, engine: Engine) -> Resources:
@@ -234,6 +234,17 @@ def _machine(name: str) -> str:
     return f"{name.capitalize()}Machine"
 
 
+def _loop_machine(site: Site, engine: Engine, name: str, statements: Sequence[Statement]) -> Resources:
+    """A machine beside the pipelines, with a log group and a role of its own."""
+    title = name.capitalize()
+    logs, worker = f"{title}Logs", f"{title}Role"
+    return {
+        logs: log_group(f"/aws/vendedlogs/states/{site.title}-{name}"),
+        worker: role(site, name, ["states.amazonaws.com"], statements),
+        _machine(name): state_machine(site, name, engine.machines[name], logs, worker),
+    }
+
+
 def _starting(site: Site, engine: Engine, name: str) -> Statement:
     """Starting one of the pipelines."""
     if name in engine.pipelines:
@@ -252,7 +263,7 @@ def _loop(site: Site, manifest: Manifest, engine: Engine) -> Resources:
     resources: Resources = {LETTERS: dead_letters(f"{site.title}-dead-letters")}
     targets: list[Resource] = []
     if "retrain" in engine.machines:
-        resources |= _retraining(site, engine)
+        resources |= _retraining(site, manifest, engine)
         targets.append(target("retrain", reference("RetrainMachine"), "EventsRole", LETTERS))
         resources["EventsRole"] = _events_role(site, engine)
     if policy.notify:
@@ -285,21 +296,21 @@ def _letters_policy(site: Site, *rules: str) -> Resource:
     return {"Type": "AWS::SQS::QueuePolicy", "Properties": properties}
 
 
-def _retraining(site: Site, engine: Engine) -> Resources:
+def _retraining(site: Site, manifest: Manifest, engine: Engine) -> Resources:
     """The machine `retrain`; for a SageMaker pipeline, which waits for its answer, also what brings it the question."""
     state = allow(["ssm:GetParameter", "ssm:PutParameter"], [site.arn("ssm", f"parameter{site.drift_state}")])
-    statements = [state, _starting(site, engine, "training"), policies.state_machine_logs()]
+    statements = [
+        state,
+        _starting(site, engine, "training"),
+        policies.state_machine_logs(),
+        *policies.listing(site, manifest),
+    ]
     resources: Resources = {}
     if engine.pipelines:
         answers = ["sagemaker:SendPipelineExecutionStepFailure", "sagemaker:SendPipelineExecutionStepSuccess"]
         statements += [allow(answers, "*"), policies.pointer(site, moves=False)]
         resources = _pipe(site)
-    return {
-        **resources,
-        "RetrainLogs": log_group(f"/aws/vendedlogs/states/{site.title}-retrain"),
-        "RetrainRole": role(site, "retrain", ["states.amazonaws.com"], statements),
-        "RetrainMachine": state_machine(site, "retrain", engine.machines["retrain"], "RetrainLogs", "RetrainRole"),
-    }
+    return {**resources, **_loop_machine(site, engine, "retrain", statements)}
 
 
 def _pipe(site: Site) -> Resources:
@@ -352,9 +363,7 @@ def _approval(site: Site, engine: Engine) -> Resources:
     }
     to = target("promote", reference("PromoteMachine"), "EventsRole", LETTERS)
     return {
-        "PromoteLogs": log_group(f"/aws/vendedlogs/states/{site.title}-promote"),
-        "PromoteRole": role(site, "promote", ["states.amazonaws.com"], statements),
-        "PromoteMachine": state_machine(site, "promote", engine.machines["promote"], "PromoteLogs", "PromoteRole"),
+        **_loop_machine(site, engine, "promote", statements),
         "ApprovalRule": rule(site, "approval", f"A model of {site.title} is approved", pattern, [to]),
         "EventsRole": _events_role(site, engine),
         LETTERS: dead_letters(f"{site.title}-dead-letters"),
@@ -373,16 +382,18 @@ def _schedules(site: Site, manifest: Manifest, engine: Engine) -> Resources:
     chosen = {name: expression for name, expression in wanted.items() if expression and _startable(engine, name)}
     if not chosen:
         return {}
-    resources: Resources = {}
-    statements: list[Statement] = []
+    resources: Resources = {LETTERS: dead_letters(f"{site.title}-dead-letters")}
+    # EventBridge Scheduler leaves its letters under the role that it works under; a queue's policy is for rules.
+    statements = [allow(["sqs:SendMessage"], [attribute(LETTERS)])]
     for name, expression in chosen.items():
-        started = "start" if name == "inference" and engine.pipelines else name
-        if started == "start":
-            resources |= _start(site, engine)
-        to = _scheduled(site, engine, started)
+        started = STARTERS[name] if engine.pipelines else name
+        if engine.pipelines:
+            resources |= _starter(site, engine, started, name)
         statements.append(_starting(site, engine, started))
-        title = f"{name.capitalize()}Schedule"
-        resources[title] = schedule(site, name, expression, manifest.schedule.timezone, to)
+        resources[f"{name.capitalize()}Schedule"] = schedule(
+            site, name, expression, manifest.schedule.timezone, reference(_machine(started)), SCHEDULED,
+            "SchedulerRole", LETTERS,
+        )  # fmt: skip
     resources["SchedulerRole"] = role(site, "schedules", ["scheduler.amazonaws.com"], statements)
     return resources
 
@@ -391,28 +402,15 @@ def _startable(engine: Engine, name: str) -> bool:
     return name in engine.machines or name in engine.pipelines
 
 
-def _scheduled(site: Site, engine: Engine, name: str) -> Resource:
-    """What a schedule starts."""
-    if name in engine.pipelines:
-        parameters = {"PipelineParameterList": [{"Name": "StartedBy", "Value": "schedule"}]}
-        arn = site.arn("sagemaker", f"pipeline/{site.title}-{name}")
-        return {"Arn": arn, "RoleArn": attribute("SchedulerRole"), "SageMakerPipelineParameters": parameters}
-    return {"Arn": reference(_machine(name)), "RoleArn": attribute("SchedulerRole"), "Input": SCHEDULED}
-
-
-def _start(site: Site, engine: Engine) -> Resources:
-    """The machine that finds the release in use and starts the SageMaker inference pipeline with it."""
+def _starter(site: Site, engine: Engine, name: str, pipeline: str) -> Resources:
+    """The machine that finds the release in use and starts a SageMaker pipeline with it."""
     statements = [
-        _starting(site, engine, "inference"),
+        _starting(site, engine, pipeline),
         policies.pointer(site, moves=False),
-        *policies.reading(site, [f"{site.storage}/releases/"]),
+        *(policies.reading(site, [f"{site.storage}/releases/"]) if pipeline == "inference" else []),
         policies.state_machine_logs(),
     ]
-    return {
-        "StartLogs": log_group(f"/aws/vendedlogs/states/{site.title}-start"),
-        "StartRole": role(site, "start", ["states.amazonaws.com"], statements),
-        "StartMachine": state_machine(site, "start", engine.machines["start"], "StartLogs", "StartRole"),
-    }
+    return _loop_machine(site, engine, name, statements)
 
 
 # --- What people look at
@@ -433,7 +431,7 @@ def _record(site: Site, engine: Engine) -> Resources:
 ALARMS: Final[Mapping[str, str]] = {
     "training_failed": "A run of the training pipeline has failed",
     "inference_failed": "A run of the inference pipeline has failed",
-    "loop_failed": "Drift could not be answered, or an event was not delivered",
+    "loop_failed": "Drift, an approval or a schedule could not be answered, or an event was not delivered",
 }
 
 
@@ -445,7 +443,7 @@ def _alarms(site: Site, manifest: Manifest, engine: Engine, resources: Resources
             metrics[f"{name.capitalize()}Failed"] = (f"{name}_failed", failed_pipelines(f"{site.title}-{name}"))
         elif name in engine.machines:
             metrics[f"{name.capitalize()}Failed"] = (f"{name}_failed", failures(reference(_machine(name))))
-    for name in ("retrain", "promote", "start"):
+    for name in ("retrain", "promote", *STARTERS.values()):
         if _machine(name) in resources:
             metrics[f"{name.capitalize()}Failed"] = ("loop_failed", failures(reference(_machine(name))))
     if LETTERS in resources:

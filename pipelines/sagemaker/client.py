@@ -15,15 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipelines.aws.calls import RunFailedError, asking
+from pipelines.aws.calls import Connect, RunFailedError, asking
 from pipelines.aws.places import Rendered, Site
-from pipelines.aws.releases import Connect, current_release, release_parameters
+from pipelines.aws.releases import current_release, release_parameters
 from pipelines.aws.uploads import store
-from pipelines.sagemaker.printer import INFERENCE, TRAINING, read_definition
+from pipelines.sagemaker.printer import FILES, read_definition
 from shared.errors import EXIT_INTERNAL, SettingsError, did_you_mean, names
 from shared.release import NO_PARENT
 
-PIPELINES: Final = {"training": TRAINING, "inference": INFERENCE}
 ENDED: Final = frozenset({"Succeeded", "Failed", "Stopped"})
 POLL: Final = 15.0
 """Seconds between two questions for how a run goes on."""
@@ -74,7 +73,7 @@ def upsert(connect: Connect, site: Site, rendered: Rendered, role: str | None = 
     store(connect, rendered.uploads)
     client = connect("sagemaker")
     made = {}
-    for pipeline, file in PIPELINES.items():
+    for pipeline, file in FILES.items():
         if file in rendered.files:
             name = pipeline_name(site, pipeline)
             body = {"PipelineDefinition": rendered.files[file].decode(), "RoleArn": role or site.role}

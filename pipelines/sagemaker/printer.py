@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from components.spec import Spec
-from pipelines.aws.images import image_uris
+from pipelines.aws.deployment import deployment_of
 from pipelines.aws.places import (
     NO_PERIOD,
     Places,
@@ -25,7 +25,6 @@ from pipelines.aws.places import (
     prefixes,
     score_data,
     settings_files,
-    site_of,
     training_data,
 )
 from pipelines.aws.shapes import checked, pipeline_hole
@@ -35,18 +34,15 @@ from pipelines.graph import (
     SCORES_OUTPUT,
     Graph,
     Job,
-    Origin,
     Output,
     ProcessingJob,
     Released,
     TrainingJob,
     TransformJob,
     TuningJob,
-    inference_graph,
-    training_graph,
 )
 from pipelines.limits import check_environment
-from pipelines.manifest import Manifest, UseCase, for_environment
+from pipelines.manifest import Manifest, UseCase
 from pipelines.sagemaker.language import (
     RUN,
     attribute,
@@ -68,6 +64,7 @@ from shared.release import EVALUATION, NO_PARENT, RELEASE, VERDICT
 
 TRAINING: Final = "training.json"
 INFERENCE: Final = "inference.json"
+FILES: Final = {"training": TRAINING, "inference": INFERENCE}
 JSON: Final = "application/json"
 TABLES: Final = ["text/csv", "application/jsonlines", "application/json", "application/vnd.apache.parquet"]
 """What our servers read and write."""
@@ -104,18 +101,12 @@ def render(
     Raises:
         SettingsError: the manifest does not fit the engine, or a request does not fit the service.
     """
-    manifest = for_environment(use_case.manifest, environment)
-    site = site_of(manifest, environment)
-    uris = image_uris(manifest, images, [name for name in specs if name in manifest.pipelines.training.steps])
-    uris |= image_uris(manifest, images, ["processing"])  # the release step's
-    origin = Origin(use_case.document.digest, revision, uris)
-    graphs = {TRAINING: training_graph(manifest, specs, origin, tunes=True)}
-    if manifest.data.score is not None:
-        graphs[INFERENCE] = inference_graph(manifest, specs)
+    deployment = deployment_of(use_case, specs, images, environment, revision)
     files: dict[str, bytes] = {}
     uploads: dict[str, bytes] = {}
-    for name, graph in graphs.items():
-        printer = Printer(manifest, site, uris, graph)
+    for pipeline, graph in deployment.graphs(tunes=True).items():
+        printer = Printer(deployment.manifest, deployment.site, deployment.images, graph)
+        name = FILES[pipeline]
         files[name] = _sized(name, json_text(printer.definition()).encode())
         uploads |= printer.uploads()
     return Rendered(files, uploads)

@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pipelines.aws.calls import RunFailedError, asking
+from pipelines.aws.calls import Connect, RunFailedError, asking
 from pipelines.aws.places import Site
 from shared.errors import EXIT_INTERNAL, SettingsError
 
-Connect = Callable[[str], Any]
 POLL: Final = 10.0
 """Seconds between two questions for how a run goes on."""
 RUN: Final = re.compile(r"[A-Za-z0-9-]{1,40}")

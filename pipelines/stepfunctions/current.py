@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from pipelines.aws.places import NO_PERIOD, Site
 from pipelines.graph import Job, Released
 from pipelines.manifest import Data
+from pipelines.periods import kind_of
+from pipelines.stepfunctions.calendar import AT
 from pipelines.stepfunctions.language import (
     NOT_FOUND,
     Expression,
@@ -22,7 +23,7 @@ from pipelines.stepfunctions.language import (
     made,
     quoted,
 )
-from shared.release import VERDICT
+from shared.release import NO_PARENT, VERDICT
 
 
 def given(name: str, default: str) -> Expression:
@@ -76,15 +77,11 @@ def choose_data(site: Site, data: Data, following: str, **assigned: Any) -> Stat
 
 
 def period_of(data: Data) -> str:
-    """The period that `$Time` is in, cut as the manifest's own are: a year, a month or a day; an expression's body."""
+    """The period that `$Time` is in, of the kind that the manifest's own are; a day where they are names."""
     assert data.score is not None
     if "{period}" not in data.score.uri:
         return quoted(NO_PERIOD)
-    known = (*data.train.periods, *data.periods)
-    for pattern, length in ((r"\d{4}", 4), (r"\d{4}-\d{2}", 7)):
-        if known and all(re.fullmatch(pattern, period) for period in known):
-            return f"$substring($Time, 0, {length})"
-    return "$substring($Time, 0, 10)"
+    return AT[kind_of(data.known_periods) or "day"]
 
 
 def released_parts(jobs: Iterable[Job]) -> tuple[str, ...]:
@@ -94,6 +91,26 @@ def released_parts(jobs: Iterable[Job]) -> tuple[str, ...]:
         places = [*getattr(job, "inputs", {}).values(), getattr(job, "model", None)]
         found.update(place.part for place in places if isinstance(place, Released))
     return tuple(sorted(found))
+
+
+def find_parent(pointer: str, following: str, **fields: Any) -> States:
+    """`$Parent`: the uri of the release that is in use before a training, or `none`.
+
+    Args:
+        pointer: the parameter that holds the uri.
+        following: the state to go on with.
+        fields: of the state, and of what it does when nothing was released yet.
+    """
+    nothing = {"ErrorEquals": [NOT_FOUND], "Assign": {"Parent": NO_PARENT}, "Next": following, **fields}
+    return {
+        "Find the release before": get_parameter(
+            pointer,
+            Assign={"Parent": expression("$states.result.Parameter.Value")},
+            Catch=[nothing],
+            Next=following,
+            **fields,
+        )
+    }
 
 
 def find_release(pointer: str, parts: tuple[str, ...], following: str, output: Any) -> States:

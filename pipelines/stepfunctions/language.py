@@ -102,15 +102,24 @@ def put_parameter(name: str, value: str, **fields: Any) -> State:
     return task("aws-sdk:ssm:putParameter", arguments, Retry=PATIENT, **fields)
 
 
+def bucket_and_key(uri: Expression, key: str = "Key") -> Request:
+    """The arguments that name an object, or a prefix, of S3.
+
+    Args:
+        uri: of the object.
+        key: what the operation calls the second one.
+    """
+    path = f"$substringAfter({uri.body}, 's3://')"
+    return {
+        "Bucket": expression(f"$substringBefore({path}, '/')"),
+        key: expression(f"$substringAfter({path}, '/')"),
+    }
+
+
 def get_object(uri: Expression, **fields: Any) -> State:
     """Read a small object: what it holds is `$states.result.Body`."""
-    path = f"$substringAfter({uri.body}, 's3://')"
-    arguments = {
-        "Bucket": expression(f"$substringBefore({path}, '/')"),
-        "Key": expression(f"$substringAfter({path}, '/')"),
-    }
     retry = [{"ErrorEquals": ["S3.NoSuchKeyException"], "MaxAttempts": 0}, *PATIENT]
-    return task("aws-sdk:s3:getObject", arguments, Retry=retry, **fields)
+    return task("aws-sdk:s3:getObject", bucket_and_key(uri), Retry=retry, **fields)
 
 
 def choice(condition: str, then: str, otherwise: str) -> State:

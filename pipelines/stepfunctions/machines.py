@@ -9,17 +9,15 @@ from pipelines.aws.places import Site
 from pipelines.graph import RELEASE_STEP, Graph, Request
 from pipelines.limits import check_environment
 from pipelines.manifest import Data
-from pipelines.stepfunctions.current import choose_data, find_release, given, released_parts, take_input
+from pipelines.stepfunctions.current import choose_data, find_parent, find_release, given, released_parts, take_input
 from pipelines.stepfunctions.jobs import FAILED, Block, Tasks, failed_state, graph_block
 from pipelines.stepfunctions.language import (
-    NOT_FOUND,
     PATIENT,
     States,
     choice,
     expression,
     failure,
     get_object,
-    get_parameter,
     joined,
     machine,
     made,
@@ -29,7 +27,7 @@ from pipelines.stepfunctions.language import (
     task,
     variable,
 )
-from shared.release import NO_PARENT, RELEASE_ID, VERDICT
+from shared.release import RELEASE_ID, VERDICT
 
 NOTHING_MADE: Final = expression("{'made': {}}")
 """The travelling object (see `jobs`) at the start."""
@@ -53,20 +51,7 @@ def training_machine(graph: Graph, tasks: Tasks, site: Site, data: str) -> Reque
     states: States = {
         **_named_run("Take the parameters"),
         "Take the parameters": {"Type": "Pass", "Assign": made(parameters), "Next": "Find the release before"},
-        "Find the release before": get_parameter(
-            site.pointer,
-            Assign={"Parent": expression("$states.result.Parameter.Value")},
-            Output=NOTHING_MADE,
-            Catch=[
-                {
-                    "ErrorEquals": [NOT_FOUND],
-                    "Assign": {"Parent": NO_PARENT},
-                    "Output": NOTHING_MADE,
-                    "Next": jobs.entry,
-                }
-            ],
-            Next=jobs.entry,
-        ),
+        **find_parent(site.pointer, jobs.entry, Output=NOTHING_MADE),
         **_then(jobs, "Read the verdict"),
         "Read the verdict": get_object(
             verdict, Assign={"Verdict": _picked("gates_met", "promote", "release")}, Next="May it be used?"

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from components.spec import Spec
-from pipelines.aws.images import image_uris
+from pipelines.aws.deployment import deployment_of
 from pipelines.aws.places import (
     Places,
     Rendered,
@@ -23,13 +23,13 @@ from pipelines.aws.places import (
     no_labels,
     prefixes,
     settings_files,
-    site_of,
     training_data,
 )
 from pipelines.aws.shapes import checked, jsonata_hole
 from pipelines.batch import printer as batch
-from pipelines.graph import Graph, Origin, Request, TransformJob, inference_graph, training_graph
-from pipelines.manifest import Manifest, UseCase, for_environment
+from pipelines.graph import Graph, Request, TransformJob
+from pipelines.limits import check_answer
+from pipelines.manifest import Manifest, UseCase
 from pipelines.stepfunctions.batch import BatchTasks
 from pipelines.stepfunctions.jobs import SageMakerTasks, Tasks, job_name, short_name
 from pipelines.stepfunctions.language import SUFFIX, as_bytes, expression, joined, variable
@@ -69,10 +69,8 @@ def render(
         SettingsError: the manifest lacks what the cloud has to know, an image has no digest, or a request does not fit
             the service.
     """
-    manifest = for_environment(use_case.manifest, environment)
-    site = site_of(manifest, environment)
-    components = sorted({*manifest.pipelines.training.steps, *manifest.pipelines.inference.steps, "processing"})
-    uris = image_uris(manifest, images, components)
+    deployment = deployment_of(use_case, specs, images, environment, revision)
+    manifest, site = deployment.manifest, deployment.site
     platform = platform or manifest.platform
     machines: dict[Machine, Request] = {}
     described = batch.render(use_case, specs, images, environment, revision) if platform == "batch" else Rendered({})
@@ -82,16 +80,16 @@ def render(
         if platform == "batch":
             return BatchTasks(site, graph.pipeline, batch.read_pipeline(described.files[f"{graph.pipeline}.json"]))
         uploads.update(settings_files(site, graph).values())
-        return _sagemaker_tasks(site, graph, uris)
+        return _sagemaker_tasks(site, graph, deployment.images)
 
-    origin = Origin(use_case.document.digest, revision, uris)
-    graph = training_graph(manifest, specs, origin, tunes=platform == "sagemaker")
+    graphs = deployment.graphs(tunes=platform == "sagemaker")
+    graph = graphs["training"]
     data, listed = training_data(site, manifest.data)
     machines["training"] = training_machine(graph, tasks(graph), site, data)
     uploads |= listed
 
-    if manifest.data.score is not None:
-        graph = inference_graph(manifest, specs)
+    if "inference" in graphs:
+        graph = graphs["inference"]
         labels, header = no_labels(site, manifest.data)
         machines["inference"] = inference_machine(graph, tasks(graph), site, manifest.data, labels)
         uploads |= {labels: header} if manifest.data.labels else {}
@@ -130,7 +128,8 @@ def _sagemaker_tasks(site: Site, graph: Graph, images: Mapping[str, str]) -> Sag
         parent=variable("Parent"),
     )
     for job in graph.jobs:
-        checked(job.operation, job.request(places), jsonata_hole)
+        request = checked(job.operation, job.request(places), jsonata_hole)
+        check_answer(json.dumps(request), job.name)
         if isinstance(job, TransformJob):
             checked("CreateModel", job.model_request(places), jsonata_hole)
     return SageMakerTasks(places)

@@ -11,23 +11,29 @@ note. Stale reads of Parameter Store end in the same way.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pipelines.aws.places import Site, windows
+from pipelines.aws.places import DIGITS, Site, listed_prefix, windows
 from pipelines.graph import Request
+from pipelines.limits import check_payload
 from pipelines.manifest import Drift, Manifest
+from pipelines.periods import kind_of, no_window
+from pipelines.stepfunctions.calendar import later_window
 from pipelines.stepfunctions.language import (
     NOT_FOUND,
     PATIENT,
     State,
     States,
+    bucket_and_key,
     choice,
     expression,
     failure,
     filled,
     get_parameter,
+    joined,
     machine,
     made,
     put_parameter,
@@ -69,29 +75,64 @@ STARTING: Final[Mapping[Starter, str]] = {
 """The state that starts it, or goes before: a state machine reads Parameter Store for itself, a pipeline cannot."""
 
 
+PERIOD: Final = "$states.input.detail.period"
+"""The event's period, in the first state."""
+FILES: Final = "train.manifest"
+LOOKS: Final = 10
+"""Files that are looked for at once."""
+
+
 @dataclass(frozen=True)
 class Windows:
     """What a retraining learns from.
 
     Attributes:
-        listings: for each period that may drift, the list of files of the window that ends with it: uri and content.
+        listings: for each period of the manifest, the list of files of the window that ends with it: uri and content.
         uri: or one uri for all, which may hold `{period}`.
+        later: what the machine lists by itself while it runs; None where no window ends with an unlisted period.
+        unknown: what is wrong with a period with which no window ends, behind its name.
     """
 
     listings: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     uri: str | None = None
+    later: Later | None = None
+    unknown: str = ""
 
     @property
     def data(self) -> str:
-        """The uri for the event's period; an expression's body."""
+        """The uri for the event's period, or an empty text; the body of an expression in the first state."""
         if self.uri is not None:
-            return filled(self.uri, {"period": "$Event.period"}).body
-        return f"$lookup({quoted({period: uri for period, (uri, _) in self.listings.items()})}, $Event.period)"
+            return filled(self.uri, {"period": PERIOD}).body
+        uris = {period: uri for period, (uri, _) in self.listings.items()}
+        return f"[$lookup({quoted(uris)}, {PERIOD}), ''][0]"
+
+
+@dataclass(frozen=True)
+class Later:
+    """Windows of the calendar.
+
+    Attributes:
+        kind: what the manifest's periods are, such as `month`.
+        listed: those.
+        count: how many make a window.
+        uri: of a period's data, with `{period}`.
+    """
+
+    kind: str
+    listed: tuple[str, ...]
+    count: int
+    uri: str
 
     @property
-    def known(self) -> str:
-        """Whether there is one for the event's period; an expression's body."""
-        return "true" if self.uri is not None else f"$Event.period in {quoted(sorted(self.listings))}"
+    def prefix(self) -> str:
+        """What the uris of all files begin with."""
+        return listed_prefix(self.uri)
+
+    @property
+    def files(self) -> str:
+        """The uris of the window's files, none where there is no window; the body of an expression."""
+        periods = later_window(self.kind, self.listed, self.count, PERIOD)
+        return f"[$map({periods}, function($one) {{ {filled(self.uri, {'period': '$one'}).body} }})]"
 
 
 def drift_windows(manifest: Manifest, site: Site) -> Windows:
@@ -100,7 +141,7 @@ def drift_windows(manifest: Manifest, site: Site) -> Windows:
     Raises:
         SettingsError: the policy is one that the cloud cannot keep.
     """
-    policy = manifest.drift
+    policy, data = manifest.drift, manifest.data
     if policy is None or policy.with_ is None:
         return Windows()
     if policy.when.runs > 1:
@@ -108,14 +149,18 @@ def drift_windows(manifest: Manifest, site: Site) -> Windows:
             f"drift.when.runs is {policy.when.runs}, but in the cloud every run that drifts is judged by itself. "
             "Leave it at 1; drift.cooldown keeps retrainings apart."
         )
-    if policy.with_.uri is None:
-        return Windows(listings=windows(site, manifest.data, policy.with_.periods or 1))
-    if manifest.data.train.periods:
+    if policy.with_.periods is not None:
+        count, kind = policy.with_.periods, kind_of(data.known_periods)
+        uri = site.path(data.train.uri)
+        later = Later(kind, data.known_periods, count, uri) if kind else None
+        check_payload(json.dumps([uri] * count), f"the list of {count:,} files", "Lower drift.with.periods.")
+        return Windows(windows(site, data, count), later=later, unknown=no_window(data.known_periods))
+    if data.train.periods:
         raise SettingsError(
             "drift.with.data.train is one uri, but the training reads a list of the files of data.train.periods. "
             "Give drift.with.periods, how many of the latest."
         )
-    return Windows(uri=site.path(policy.with_.uri))
+    return Windows(uri=site.path(str(policy.with_.uri)))
 
 
 def retrain_machine(site: Site, policy: Drift, given: Windows, engine: Starter, training: str) -> Request:
@@ -132,14 +177,20 @@ def retrain_machine(site: Site, policy: Drift, given: Windows, engine: Starter, 
     """
     judging = policy.then == "retrain"
     answer = {} if judging else {"Answer": "suppressed: the manifest says drift.then: notify"}
+    chosen = {"TrainData": expression(given.data)} if judging else {}
+    if judging and given.later:
+        chosen["Files"] = expression(given.later.files)
     states: States = {
         "Start": {
             "Type": "Pass",
-            "Assign": made({"Event": expression("$states.input.detail"), "Now": expression("$now()"), **answer}),
+            "Assign": made(
+                {"Event": expression("$states.input.detail"), "Now": expression("$now()"), **answer, **chosen}
+            ),
             "Next": "Is the period known?" if judging else "Does anyone wait?",
         },
         **(_judge(site, policy, given, STARTING[engine]) if judging else {}),
-        **(_train(site, engine, training, given.data) if judging else {}),
+        **(_list_files(site, given.later, STARTING[engine]) if judging and given.later else {}),
+        **(_train(site, engine, training) if judging else {}),
         **_answer_token(),
     }
     return machine(f"Quartet: whether drift of {site.title} starts a training", "Start", states)
@@ -147,14 +198,14 @@ def retrain_machine(site: Site, policy: Drift, given: Windows, engine: Starter, 
 
 def _judge(site: Site, policy: Drift, given: Windows, starting: str) -> States:
     """`$Answer`: started, or why not."""
-    unknown = " is not among the manifest's periods, so no window ends with it. Add it, and deploy again."
+    known = "$count($Files) > 0" if given.later else "$TrainData != ''"
     read = "$states.result.Parameter"
     first = {"State": {"last": None, "month": "none", "count": 0}, "Version": "0"}
     return {
-        "Is the period known?": choice(given.known, "Read the state", "Unknown period"),
+        "Is the period known?": choice(known, "Read the state", "Unknown period"),
         "Unknown period": {
             "Type": "Pass",
-            "Assign": made({"Trouble": expression(f"'period ' & $Event.period & {quoted(unknown)}")}),
+            "Assign": made({"Trouble": expression(f"'period ' & $Event.period & {quoted(given.unknown)}")}),
             "Next": "Trouble",
         },
         "Read the state": get_parameter(
@@ -175,8 +226,64 @@ def _judge(site: Site, policy: Drift, given: Windows, starting: str) -> States:
             "Assign": made({"Answer": expression(answer_of(policy))}),
             "Next": "May a training start?",
         },
-        "May a training start?": choice(f"$Answer = '{STARTED}'", starting, "Does anyone wait?"),
+        "May a training start?": choice(
+            f"$Answer = '{STARTED}'", "Look for the files" if given.later else starting, "Does anyone wait?"
+        ),
     }
+
+
+def _list_files(site: Site, later: Later, starting: str) -> States:
+    """Make sure that the window's files are there; `$TrainData`, the list of them, where none was stored before."""
+    absent = (
+        "no training data at ' & $join($Missing, ', ') & ': drift trains on the window that ends with the period. "
+        "Store what is missing, then run start --pipeline training --period ' & $Event.period & '."
+    )
+    folder, key = f"{site.storage}/config/", f"$substring($hash($join($Files, ' '), 'SHA-256'), 0, {DIGITS})"
+    uri = joined(folder, expression(key), f"/{FILES}")
+    content = f"$append([{{'prefix': {quoted(later.prefix)}}}], $map($Files, function($file) {{ {_row(later)} }}))"
+    look = {
+        "Look": task(
+            "aws-sdk:s3:listObjectsV2",
+            {**bucket_and_key(variable("states.input"), "Prefix"), "MaxKeys": 1},
+            Retry=PATIENT,
+            Output=expression("$states.result.KeyCount > 0 ? '' : $states.input"),
+            End=True,
+        )
+    }
+    return {
+        "Look for the files": {
+            "Type": "Map",
+            "Items": variable("Files"),
+            "MaxConcurrency": LOOKS,
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Look", "States": look},
+            "Assign": {"Missing": expression("[$filter($states.result, function($uri) { $uri != '' })]")},
+            "Output": {},
+            "Catch": CAUGHT,
+            "Next": "Are they all there?",
+        },
+        "Are they all there?": choice("$count($Missing) = 0", "Is there a list of them?", "Missing files"),
+        "Missing files": {
+            "Type": "Pass",
+            "Assign": {"Trouble": expression(f"'{absent}'")},
+            "Next": "Trouble",
+        },
+        "Is there a list of them?": choice("$TrainData != ''", starting, "List the files"),
+        "List the files": task(
+            "aws-sdk:s3:putObject",
+            # An array, because the service would store a text with quotation marks around it.
+            {**bucket_and_key(uri), "Body": expression(content)},
+            Retry=PATIENT,
+            Catch=CAUGHT,
+            Assign={"TrainData": uri},
+            Output={},
+            Next=starting,
+        ),
+    }
+
+
+def _row(later: Later) -> str:
+    """A file as the list names it; an expression's body."""
+    return f"$substringAfter($file, {quoted(later.prefix)})"
 
 
 def answer_of(policy: Drift) -> str:
@@ -190,9 +297,9 @@ def answer_of(policy: Drift) -> str:
     )
 
 
-def _train(site: Site, engine: Starter, training: str, data: str) -> States:
+def _train(site: Site, engine: Starter, training: str) -> States:
     """Start the training pipeline, once for each version of the loop's state, and write the new state."""
-    given = {"TrainData": expression(data), "StartedBy": expression("'drift ' & $Event.run")}
+    given = {"TrainData": variable("TrainData"), "StartedBy": expression("'drift ' & $Event.run")}
     if engine == "sagemaker-pipelines":
         token = expression(f"$hash({quoted(f'{training} drift ')} & $Version, 'SHA-256')")
         resource, arguments = start_pipeline(training, {**given, "Parent": variable("Parent")}, token)

@@ -584,8 +584,9 @@ class Pipelines:
 
     def _approve(self, request: Any) -> Answer:
         package = self._package(request["ModelPackageArn"])
-        package |= {key: value for key, value in request.items() if key != "ModelPackageArn"}
-        self._tell(package)
+        changed = {key: value for key, value in request.items() if key != "ModelPackageArn"}
+        package |= changed
+        self._tell(package, UpdatedModelPackageFields=sorted(changed))
         return {"ModelPackageArn": package["ModelPackageArn"]}
 
     def _list_packages(self, request: Any) -> Answer:
@@ -598,8 +599,8 @@ class Pipelines:
             ]
         }
 
-    def _tell(self, package: Answer) -> None:
-        """The event of a package whose approval has changed; its own metadata are not part of it."""
+    def _tell(self, package: Answer, **more: Any) -> None:
+        """The event of a package that is new or was edited; its own metadata are not part of it."""
         keys = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "ModelApprovalStatus")
         detail = {key: package[key] for key in keys}
-        self.sagemaker.emit("SageMaker Model Package State Change", detail)
+        self.sagemaker.emit("SageMaker Model Package State Change", detail | more)

@@ -244,11 +244,17 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
 
 
 class AwsSdkTask(StateTaskServiceAwsSdk):
-    """Any API call, with the body of an answer as text."""
+    """Any API call, with the body of an answer as text, and that of a request as the JSON that the service makes of it.
+
+    A text too becomes JSON then, with quotation marks around it.
+    """
 
     def _eval_service_task(
         self, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any
     ) -> None:
+        if "Body" in normalised_parameters:
+            body = json.dumps(normalised_parameters["Body"], separators=(",", ":"))
+            normalised_parameters = {**normalised_parameters, "Body": body.encode()}
         super()._eval_service_task(env, resource_runtime_part, normalised_parameters, state_credentials)
         answer = env.stack[-1]
         if "Body" in answer:

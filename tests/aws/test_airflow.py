@@ -132,9 +132,12 @@ def toy(installation: Airflow, cloud: Cloud, toy_sagemaker: SageMaker) -> Engine
     return Engine.on(installation, cloud, toy_sagemaker)
 
 
+MONTHS = (("periods: [p1, p2]}", "periods: [2013-10, 2013-11]}"), ("periods: [p3, p4]", "periods: [2013-12]"))
+
+
 @dataclass(frozen=True)
 class Story:
-    """A use case's life: trained, a calm period, one that drifts, the same once more, trained again."""
+    """A use case's life: trained, a calm month, an unlisted one that drifts, the same once more, trained again."""
 
     engine: Engine
     site: Site
@@ -151,8 +154,12 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(toy: Engine, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    use_case = toy_use_case(tmp_path_factory.mktemp("manifest"), ("name: toy\n", "name: toy-airflow\n"))
+    use_case = toy_use_case(tmp_path_factory.mktemp("manifest"), ("name: toy\n", "name: toy-airflow\n"), *MONTHS)
     site = toy.deploy(use_case)
+    for period, month in zip(("p1", "p2", "p3", "p4"), ("2013-10", "2013-11", "2013-12", "2014-01"), strict=True):
+        for kind in ("train", "score", "labels"):
+            content = toy.cloud.get(f"{site.data}/raw/{kind}/{period}.csv")
+            toy.cloud.put(f"{site.data}/raw/{kind}/{month}.csv", content)
     queue = toy.events(site.name)
     events, states = [], []
 
@@ -163,11 +170,11 @@ def story(toy: Engine, tmp_path_factory: pytest.TempPathFactory) -> Story:
 
     trained = toy.airflow.test("quartet-toy-airflow-training")
     first = toy.cloud.parameter(site.pointer)
-    calm = toy.airflow.test("quartet-toy-airflow-inference", Period="p3")
+    calm = toy.airflow.test("quartet-toy-airflow-inference", Period="2013-12")
     look()
-    drifted = toy.airflow.test("quartet-toy-airflow-inference", Period="p4")
+    drifted = toy.airflow.test("quartet-toy-airflow-inference", Period="2014-01")
     look()
-    again = toy.airflow.test("quartet-toy-airflow-inference", Period="p4")
+    again = toy.airflow.test("quartet-toy-airflow-inference", Period="2014-01")
     look()
     asked = [run for run in toy.airflow.runs("quartet-toy-airflow-training") if run["state"] == "queued"]
     retrained = toy.airflow.test("quartet-toy-airflow-training", **asked[0]["conf"])
@@ -200,6 +207,7 @@ def test_a_calm_period_is_scored_and_starts_nothing(story: Story) -> None:
         "no_retraining",
         "note_retraining",
         "retrain",
+        "training_window",
     }
     assert story.events[0] == []
     assert story.states[0] is None
@@ -213,7 +221,7 @@ def test_drift_is_told_to_the_event_bus(story: Story) -> None:
         "useCase": "toy-airflow",
         "environment": None,
         "run": "",
-        "period": "p4",
+        "period": "2014-01",
         "verdict": "",
     }
     assert event["verdict"] == f"{story.site.storage}/inference/{event['run']}/monitoring/report/drift.json"
@@ -225,7 +233,7 @@ def test_drift_asks_for_a_training_on_the_window_that_ends_with_the_period(story
     listing = story.engine.cloud.json(asked["conf"]["TrainData"])
 
     assert asked["conf"]["StartedBy"] == f"drift {story.events[1][0]['run']}"
-    assert listing == [{"prefix": f"{story.site.storage}/raw/train/"}, "p3.csv", "p4.csv"]
+    assert listing == [{"prefix": f"{story.site.storage}/raw/train/"}, "2013-12.csv", "2014-01.csv"]
     assert story.states[1] is not None
     assert story.states[1]["count"] == 1
     assert story.states[1]["last"].startswith(story.states[1]["month"])
@@ -246,7 +254,7 @@ def test_a_release_says_which_drift_has_started_its_training_and_what_it_follows
     assert story.retrained.state == "success", story.retrained.said[-3000:]
     assert release["started_by"] == {"cause": "drift", "run": story.events[1][0]["run"]}
     assert release["parent"] == story.first
-    assert set(release["data"]["sha256"]) == {"p3.csv", "p4.csv"}
+    assert set(release["data"]["sha256"]) == {"2013-12.csv", "2014-01.csv"}
 
 
 def test_a_failing_training_job_stops_the_run_with_its_reason(toy: Engine, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import uuid
@@ -16,6 +17,7 @@ import pytest
 
 from components.spec import NAMES, specs
 from pipelines.aws.calls import CloudError, RunFailedError
+from pipelines.aws.executions import latest
 from pipelines.aws.places import Rendered, Site, site_of
 from pipelines.batch import client
 from pipelines.batch.client import Outcome
@@ -307,10 +309,68 @@ def test_what_cannot_be_started_is_refused_in_a_sentence(
         client.start(toy.batch.connect, toy.site, toy.rendered, pipeline, run, parameters)
 
 
+def test_a_run_keeps_to_the_definitions_that_it_began_with(toy: Deployed) -> None:
+    """A deployment while its jobs are submitted is for the next run."""
+
+    class Deploying:
+        """A client that registers all definitions anew before each job."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(toy.batch.connect("batch"), name)
+
+        def submit_job(self, **request: Any) -> Any:
+            for definition in json.loads(toy.rendered.files["training.json"])["definitions"]:
+                toy.batch.connect("batch").register_job_definition(**definition)
+            return toy.batch.connect("batch").submit_job(**request)
+
+    def revisions() -> dict[str, int]:
+        pages = toy.batch.connect("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"]
+        newest: dict[str, int] = {}
+        for item in pages:
+            newest[item["jobDefinitionName"]] = max(item["revision"], newest.get(item["jobDefinitionName"], 0))
+        return {name: number for name, number in newest.items() if name.startswith(f"{toy.site.title}-training-")}
+
+    began = revisions()
+
+    def connect(service: str) -> Any:
+        return Deploying() if service == "batch" else toy.batch.connect(service)
+
+    submitted = client.start(connect, toy.site, toy.rendered, "training", new_run())
+
+    jobs = toy.batch.connect("batch").describe_jobs(jobs=list(submitted.jobs.values()))["jobs"]
+    used = dict(job["jobDefinition"].rpartition("/")[2].rsplit(":", 1) for job in jobs)
+    assert {name: int(number) for name, number in used.items()} == began
+    assert all(number > began[name] for name, number in revisions().items())
+    client.cancel(toy.batch.connect, submitted.jobs.values(), "seen")
+
+
+def test_status_tells_the_latest_runs_and_why_one_failed(toys: Batch, tmp_path: Path) -> None:
+    name = f"told-{new_run()}"
+    healthy = deployed(toys, toy_use_case(tmp_path, ("name: toy", f"name: {name}")))
+    healthy.run("training", "good")
+    broken = deployed(toys, toy_use_case(tmp_path, ("name: toy", f"name: {name}"), ("auc: 0.7", "auc: 0.7, fail: 1")))
+    with pytest.raises(RunFailedError):
+        broken.run("training", "bad")
+
+    found = list(latest(toys.connect, healthy.site, "batch"))
+
+    said = [re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>", line) for line in found]
+    assert len(said) == 2
+    assert said[0].startswith("training   bad  <time>  failed: step algorithm: ")
+    assert said[1] == "training   good  <time>  succeeded"
+
+
+def test_a_run_whose_definitions_are_not_deployed_is_refused_in_a_sentence(toy: Deployed, tmp_path: Path) -> None:
+    use_case = toy_use_case(tmp_path, ("name: toy", "name: new"))
+    rendered, site = render(use_case, specs(), {}), site_of(use_case.manifest)
+
+    with pytest.raises(SettingsError, match=r"job definition 'quartet-new-.*' does not exist. Deploy the use case"):
+        client.start(toy.batch.connect, site, rendered, "training", new_run())
+
+
 def test_a_pipeline_that_cannot_be_submitted_whole_is_cancelled(toy: Deployed) -> None:
     plan = json.loads(toy.rendered.files["training.json"])
-    plan["jobs"][2]["request"]["jobDefinition"] = "unknown"
-    plan["definitions"].append({**plan["definitions"][0], "jobDefinitionName": "unknown"})
+    plan["jobs"][2]["request"]["jobQueue"] = "unknown"
     broken = Rendered({**toy.rendered.files, "training.json": json.dumps(plan).encode()}, {})
 
     with pytest.raises(CloudError, match="AWS answers ClientException"):

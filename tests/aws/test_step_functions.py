@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -397,6 +397,84 @@ def test_a_period_that_the_manifest_does_not_know_starts_nothing_and_says_so(dec
     assert trainings(toy) == []
 
 
+CALENDAR: Final = (
+    ("periods: [p1, p2]}", "periods: [2013-10, 2013-11]}"),
+    ("periods: [p3, p4]", "periods: [2013-12]"),
+    ("with: {periods: 2}", "with: {periods: 4}"),
+)
+"""A manifest of months: what comes after December is not listed."""
+
+
+def in_months(toy: Toy, *months: str, kinds: tuple[str, ...] = ("train", "score", "labels")) -> None:
+    """Store data of some months, of which 2014-02 has drifted."""
+    for month in months:
+        rows = [f"{month}-{row},{row}\n" for row in range(5)] + ["more,drift\n"] * (month == "2014-02")
+        for kind in kinds:
+            toy.cloud.put(
+                f"{toy.site.storage}/raw/{kind}/{month}.csv", "id,value\n" * (kind != "score") + "".join(rows)
+            )
+
+
+def test_drift_of_a_month_after_the_listed_ones_trains_on_the_four_months_that_end_with_it(declare: Any) -> None:
+    toy = declare(*CALENDAR)
+    in_months(toy, "2013-10", "2013-11", "2013-12", "2014-01", "2014-02")
+    toy.run("training", run="r1")
+    events = listener(toy)
+
+    scored = toy.run("inference", {"Time": "2014-02-28T04:00:00Z"}, "s1")
+    (event,) = events.heard()
+    judged = toy.run("retrain", event)
+
+    assert (scored.output["Period"], scored.output["Drifted"]) == ("2014-02", True)
+    assert (judged.status, judged.cause, judged.output["Answer"]) == ("SUCCEEDED", "", "started")
+    (name,) = (name for name in trainings(toy) if name != "r1")
+    trained = toy.states.ended(f"arn:aws:states:{REGION}:{toy.site.account}:execution:{toy.site.title}-training:{name}")
+    assert trained.output["Status"] == "current"
+    listed = toy.release(name)["data"]["uri"]
+    assert listed.startswith(f"{toy.site.storage}/config/")
+    assert toy.cloud.json(listed) == [
+        {"prefix": f"{toy.site.storage}/raw/train/"}, "2013-11.csv", "2013-12.csv", "2014-01.csv", "2014-02.csv"
+    ]  # fmt: skip
+
+
+def test_a_month_whose_training_data_are_not_there_starts_nothing_and_names_the_file(declare: Any) -> None:
+    toy = declare(*CALENDAR)
+    idle(toy)
+    in_months(toy, "2013-11", "2013-12", "2014-01")
+
+    ended = toy.run("retrain", drift(period="2014-02"))
+
+    assert ended.error == "RetrainFailed"
+    assert ended.cause.startswith(f"no training data at {toy.site.storage}/raw/train/2014-02.csv: drift trains on")
+    assert (trainings(toy), toy.remembered) == ([], None)
+
+    in_months(toy, "2014-02")
+    assert toy.run("retrain", drift(period="2014-02")).output["Answer"] == "started"
+
+
+def test_a_listed_month_trains_on_the_list_that_was_stored_for_it(declare: Any) -> None:
+    toy = declare(*CALENDAR)
+    idle(toy)
+    in_months(toy, "2013-10", "2013-11", "2013-12")
+    before = toy.cloud.list(f"{toy.site.storage}/config/")
+
+    ended = toy.run("retrain", drift(period="2013-12"))
+
+    assert ended.output["Answer"] == "started"
+    assert toy.cloud.list(f"{toy.site.storage}/config/") == before
+
+
+@pytest.mark.parametrize("period", ["2013-09", "2014-13", "none", "2014-02-01"])
+def test_what_is_no_later_month_starts_nothing_and_says_so(declare: Any, period: str) -> None:
+    toy = declare(*CALENDAR)
+    idle(toy)
+
+    ended = toy.run("retrain", drift(period=period))
+
+    assert ended.cause.startswith(f"period {period} is no month from 2013-10 on, as the manifest's periods are")
+    assert trainings(toy) == []
+
+
 def test_who_decides_on_the_same_state_as_another_starts_no_second_training(declare: Any) -> None:
     """The other has started its training and not yet written the new state: what Parameter Store cannot exclude."""
     toy = declare()
@@ -564,6 +642,61 @@ def test_a_package_that_was_rejected_since_moves_nothing(around: tuple[Toy, Pipe
 
     assert ended.output["Status"] == "not approved"
     assert toy.pointer is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"UpdatedModelPackageFields": ["ApprovalDescription"]}, "not an approval"),
+        ({"UpdatedModelPackageFields": ["CustomerMetadataProperties", "ModelLifeCycle"]}, "not an approval"),
+        ({"UpdatedModelPackageFields": ["ModelApprovalStatus"]}, "current"),
+        ({"UpdatedModelPackageFields": ["ApprovalDescription", "ModelApprovalStatus"]}, "current"),
+        ({"UpdatedModelPackageFields": []}, "current"),
+        ({"UpdatedModelPackageFields": None}, "current"),
+        ({}, "current"),
+    ],
+    ids=["description", "metadata", "approval", "approval with a word", "new, empty list", "new, null", "new"],
+)
+def test_an_edit_of_an_approved_package_does_not_move_the_pointer_back_to_it(
+    around: tuple[Toy, Pipelines], fields: dict[str, Any], status: str
+) -> None:
+    """AWS: "SageMaker model package state change": the event of an edit lists `UpdatedModelPackageFields`."""
+    toy, _ = around
+    toy.cloud.client("ssm").put_parameter(Name=toy.site.pointer, Value="s3://bucket/newer.json", Type="String")
+    arn = toy.sagemaker.client().create_model_package(
+        ModelPackageGroupName=toy.site.title,
+        ModelApprovalStatus="Approved",
+        CustomerMetadataProperties={"release": "s3://bucket/older.json"},
+    )["ModelPackageArn"]
+
+    ended = toy.run("promote", {"detail": {"ModelPackageArn": arn, "ModelApprovalStatus": "Approved", **fields}})
+
+    assert (ended.status, ended.output["Status"]) == ("SUCCEEDED", status)
+    assert toy.pointer == f"s3://bucket/{'older' if status == 'current' else 'newer'}.json"
+
+
+def test_a_scheduled_training_tells_its_release_which_one_was_in_use_before(
+    declare: Any, toy_sagemaker: SageMaker
+) -> None:
+    toy = declare(("drift: {then: retrain", "schedule: {training: rate(30 days)}\ndrift: {then: retrain"))
+    toy.deploy(render_loop(toy.use_case, specs()))
+    pipelines = Pipelines(toy_sagemaker)
+    toy_sagemaker.client().create_pipeline(
+        PipelineName=f"{toy.site.title}-training",
+        PipelineDefinition=sagemaker_pipelines(toy.use_case, specs(), {}).files["training.json"].decode(),
+        RoleArn=ROLE,
+        ClientRequestToken="0" * 32,
+    )
+    first = toy.run("train", {"Time": "2026-01-01T00:00:00Z", "StartedBy": "schedule"}, "first")
+    toy.cloud.client("ssm").put_parameter(Name=toy.site.pointer, Value="s3://bucket/r1/release.json", Type="String")
+
+    second = toy.run("train", {"Time": "2026-01-31T00:00:00Z", "StartedBy": "schedule"}, "second")
+
+    runs = [pipelines.finished(ended.output["Execution"]) for ended in (first, second)]
+    releases = [toy.release(run.id) for run in runs]
+    assert [release["parent"] for release in releases] == [None, "s3://bucket/r1/release.json"]
+    assert [release["started_by"] for release in releases] == [{"cause": "schedule"}] * 2
+    pipelines.close()
 
 
 # --- With the real programs, and in the real images, on the flights

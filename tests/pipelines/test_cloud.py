@@ -126,6 +126,83 @@ def test_start_gives_the_machine_the_period_s_data(manifest: Path, aws: Callable
     }
 
 
+def given(aws: Callable[[str], Any], *words: str) -> Any:
+    """What `start` gives the machine, which nobody has to make for that."""
+    aws("stepfunctions").create_state_machine(
+        name=f"quartet-flights-{words[1]}",
+        definition='{"StartAt": "S", "States": {"S": {"Type": "Succeed"}}}',
+        roleArn=ROLE,
+    )
+    done = quartet("start", *words[:1], "--pipeline", *words[1:])
+    assert done.exit_code == 0, done.output
+    return json.loads(aws("stepfunctions").describe_execution(executionArn=done.output.strip())["input"])
+
+
+@pytest.mark.parametrize(
+    ("policy", "period", "files"),
+    [
+        # drift.with.periods of the flights is 4.
+        ("", "2014-02", ["2013-11.csv", "2013-12.csv", "2014-01.csv", "2014-02.csv"]),
+        ("", "2013-02", ["2013-01.csv", "2013-02.csv"]),
+        ("periods: 2", "2014-01", ["2013-12.csv", "2014-01.csv"]),
+    ],
+)
+def test_a_training_of_a_period_learns_from_the_window_that_ends_with_it(
+    manifest: Path, aws: Callable[[str], Any], policy: str, period: str, files: list[str]
+) -> None:
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace("periods: 4", policy or "periods: 4"), encoding="utf-8")
+    found = given(aws, str(manifest), "training", "--period", period)
+
+    listed = found["TrainData"].removeprefix(f"s3://{BUCKET}/")
+    rows = json.loads(aws("s3").get_object(Bucket=BUCKET, Key=listed)["Body"].read())
+    assert rows == [{"prefix": f"s3://{BUCKET}/flights/data/train/"}, *files]
+
+
+def test_who_answers_drift_by_the_client_lists_the_files_of_a_month_that_the_manifest_does_not_list(
+    tmp_path: Path, aws: Callable[[str], Any]
+) -> None:
+    from pipelines.batch.retraining import window
+
+    uri = window(aws, SITE, flights_use_case(tmp_path).manifest, "2014-02")
+
+    stored = aws("s3").get_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"))["Body"].read()
+    assert json.loads(stored)[1:] == ["2013-11.csv", "2013-12.csv", "2014-01.csv", "2014-02.csv"]
+
+
+def test_data_that_are_named_want_no_period(manifest: Path, aws: Callable[[str], Any]) -> None:
+    found = given(aws, str(manifest), "inference", "-p", "ScoreData=s3://b/x.csv")
+
+    assert found == {"ScoreData": "s3://b/x.csv", "Period": "none"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["training", "--period", "2012-12"], "period '2012-12' is no month from 2013-01 on"),
+        (["training", "--period", "2014-02", "-p", "TrainData=s3://b/x"], "both --period and TrainData say"),
+        (["inference"], "wants a period. Give --period, or -p ScoreData=<uri>."),
+        (["training", "-p", f"TrainData=s3://b/{'x' * 262_144}"], "wanted at most 262,144"),
+    ],
+)
+def test_what_start_cannot_do_is_said_before_anything_is_asked(manifest: Path, words: list[str], said: str) -> None:
+    done = quartet("start", manifest, "--pipeline", *words)
+
+    assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
+def test_a_training_without_periods_has_no_window(tmp_path: Path) -> None:
+    use_case = tmp_path / "use-case.yaml"
+    flights_use_case(tmp_path, ("\ndrift:\n", "\nengine: step-functions\n\ndrift:\n"))
+    text = use_case.read_text(encoding="utf-8").replace("periods: 4", "data.train: s3://b/latest/")
+    text = re.sub(r"train/\{period\}\.csv", "train/", text)
+    text = re.sub(r"\n +periods: \[2013-01[^\]]*\]", "", text)
+    use_case.write_text(text, encoding="utf-8")
+    done = quartet("start", use_case, "--period", "2014-02")
+
+    assert (done.exit_code, "which has no {period}. Leave --period out." in done.output) == (2, True), done.output
+
+
 def test_a_pipeline_on_batch_is_a_chain_of_jobs(tmp_path: Path, aws: Callable[[str], Any], monkeypatch: Any) -> None:
     from pipelines.batch import client, render
     from pipelines.manifest import read_manifest

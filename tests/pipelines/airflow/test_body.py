@@ -58,11 +58,14 @@ def test_a_retraining_is_counted_in_its_month() -> None:
     assert third == state("2026-12-01T00:00:00Z", "2026-12", 1)
 
 
-@pytest.mark.parametrize(("pattern", "due"), [("%Y-%m", "2026-11"), ("%Y-%m-%d", "2026-11-22"), ("%Y", "2026")])
+@pytest.mark.parametrize(
+    ("kind", "due"),
+    [("month", "2026-11"), ("day", "2026-11-22"), ("year", "2026"), ("week", "2026-W47"), ("quarter", "2026-Q4")],
+)
 def test_a_run_that_is_told_no_period_scores_the_one_that_it_is_due_in(
-    monkeypatch: pytest.MonkeyPatch, pattern: str, due: str
+    monkeypatch: pytest.MonkeyPatch, kind: str, due: str
 ) -> None:
-    monkeypatch.setattr(body, "PERIOD_FORMAT", pattern)
+    monkeypatch.setattr(body, "CALENDAR", kind)
     params = {"Period": "none", "ScoreData": "s3://bucket/{period}.csv"}
 
     assert body.score_data(params, run_of()) == f"s3://bucket/{due}.csv"
@@ -71,18 +74,13 @@ def test_a_run_that_is_told_no_period_scores_the_one_that_it_is_due_in(
 
 
 def test_the_period_is_filled_into_the_uri(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "PERIOD_FORMAT", None)
+    monkeypatch.setattr(body, "CALENDAR", None)
     params = {"Period": "p5", "ScoreData": "s3://bucket/{period}.csv"}
 
     assert body.score_data(params, run_of()) == "s3://bucket/p5.csv"
     assert body.score_data({**params, "ScoreData": "s3://bucket/all/"}, run_of()) == "s3://bucket/all/"
     with pytest.raises(ValueError, match="Start the DAG with Period"):
         body.score_data({**params, "Period": "none"}, run_of())
-
-
-def test_a_period_without_a_window_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"No window of training data ends with period '1999-01'"):
-        body.window("1999-01")
 
 
 @pytest.mark.parametrize("kind", ["Processing", "Training", "Transform"])

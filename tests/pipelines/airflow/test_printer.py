@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from components.spec import specs
 from pipelines.airflow import render
 from pipelines.aws.places import Rendered
+from pipelines.periods import kind_of
 from shared.errors import SettingsError
 from tests.aws.data import DIGESTS, flights_use_case, toy_use_case
 
@@ -21,6 +24,8 @@ TWO_STEPS = (
     "  training: {",
     "  inference: {steps: [processing, algorithm]}\n  training: {steps: [processing, algorithm], ",
 )
+MONTHS = [("periods: [p1, p2]}", "periods: [2013-10, 2013-11]}"), ("periods: [p3, p4]", "periods: [2013-12]")]
+VECTORS = json.loads((Path(__file__).parents[1] / "periods.json").read_text(encoding="utf-8"))
 
 
 def rendered(folder: Path, *changes: tuple[str, str], **options: Any) -> Rendered:
@@ -70,8 +75,9 @@ def test_the_file_imports_nothing_of_ours(tmp_path: Path) -> None:
         [("with: {periods: 2}", "with: {data.train: '{storage}/all/'}")],
         [('  score: {uri: "{storage}/raw/score/{period}.csv"}\n', "")],
         [TWO_STEPS],
+        MONTHS,
     ],
-    ids=["retraining", "notice only", "no policy", "a fixed uri", "training only", "nobody watches"],
+    ids=["retraining", "notice only", "no policy", "a fixed uri", "training only", "nobody watches", "months"],
 )
 def test_formatters_and_linters_have_nothing_to_change(tmp_path: Path, changes: list[tuple[str, str]]) -> None:
     path = tmp_path / "made.py"
@@ -116,6 +122,19 @@ def test_each_period_has_the_window_that_ends_with_it(tmp_path: Path) -> None:
     assert list(windows) == ["p1", "p2", "p3", "p4"]
     assert b'"p3.csv", "p4.csv"' in made.uploads[windows["p4"]]
     assert b"p2" not in made.uploads[windows["p1"]]
+
+
+def test_a_dag_file_reckons_with_the_calendar_as_every_engine_does(tmp_path: Path) -> None:
+    text = source(tmp_path, *MONTHS)
+    section = text[text.index("# --- Calendar") : text.index("# --- Runs and releases")]
+    found: dict[str, Any] = {}
+    exec("import re\nfrom datetime import date\nfrom typing import Sequence\n" + section, found)
+
+    for one in VECTORS["windows"]:
+        kind = kind_of(one["listed"])
+        assert list(found["later_window"](kind, one["listed"], one["count"], one["last"])) == one["window"], one["fact"]
+    for one in VECTORS["days"]:
+        assert found["period_at"](one["kind"], date.fromisoformat(one["day"])) == one["period"]
 
 
 def test_what_a_job_reads_is_uploaded(tmp_path: Path) -> None:
@@ -172,5 +191,5 @@ def test_the_drift_policy_becomes_constants(tmp_path: Path) -> None:
 def test_months_can_be_told_of_any_day(tmp_path: Path) -> None:
     (content,) = render(flights_use_case(tmp_path), specs(), {}).files.values()
 
-    assert constants(content.decode())["PERIOD_FORMAT"] == "%Y-%m"
-    assert constants(source(tmp_path))["PERIOD_FORMAT"] is None
+    assert constants(content.decode())["CALENDAR"] == "month"
+    assert constants(source(tmp_path))["CALENDAR"] is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.airflow.literals import Code
-from pipelines.airflow.schedule import START, Schedule, checked_timezone, period_format, schedule_of
+from pipelines.airflow.schedule import START, Schedule, checked_timezone, schedule_of
 from shared.errors import SettingsError
 
 
@@ -79,20 +79,3 @@ def test_a_time_zone_has_to_exist() -> None:
     assert checked_timezone("Europe/Berlin") == "Europe/Berlin"
     with pytest.raises(SettingsError, match=r"schedule\.timezone is 'Mars/Olympus'"):
         checked_timezone("Mars/Olympus")
-
-
-@pytest.mark.parametrize(
-    ("periods", "wanted"),
-    [
-        (("2013-05", "2013-06"), "%Y-%m"),
-        (("2013", "2014"), "%Y"),
-        (("2013-05-01",), "%Y-%m-%d"),
-        (("p1", "p2"), None),
-        (("2013", "2013-05"), None),
-        ((), None),
-    ],
-)
-def test_periods_that_are_all_dates_of_one_kind_can_be_written_for_any_day(
-    periods: tuple[str, ...], wanted: str | None
-) -> None:
-    assert period_format(periods) == wanted

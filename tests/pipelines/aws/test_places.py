@@ -79,12 +79,6 @@ def test_what_the_cloud_has_to_know_is_asked_for(changes: dict[str, Any], said: 
         site_of(manifest(**changes))
 
 
-@pytest.mark.parametrize("name", ["prod_eu", "-a", "a-", "", "a" * 17])
-def test_an_environment_that_nothing_can_be_called_after_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"environment is '{name}', wanted at most 16 letters"):
-        site_of(manifest(), name)
-
-
 def test_a_file_is_named_by_its_content(site: Site) -> None:
     uri, content = site.config("settings.json", b"{}\n")
 

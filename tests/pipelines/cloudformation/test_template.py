@@ -245,8 +245,10 @@ def test_schedules_start_the_pipelines_in_the_manifest_s_time_zone(engine: str, 
 
     assert {item["ScheduleExpression"] for item in found.values()} == {"cron(0 4 1 * ? *)", "rate(30 days)"}
     assert {item["ScheduleExpressionTimezone"] for item in found.values()} == {"Europe/Zurich"}
-    started = "StartMachine" if engine == "sagemaker-pipelines" else "InferenceMachine"
-    assert found["InferenceSchedule"]["Target"]["Arn"] == {"Ref": started}
+    # A SageMaker pipeline cannot read Parameter Store: a machine finds the release in use for it.
+    started = ("StartMachine", "TrainMachine")
+    started = started if engine == "sagemaker-pipelines" else ("InferenceMachine", "TrainingMachine")
+    assert [found[name]["Target"]["Arn"] for name in sorted(found)] == [{"Ref": name} for name in started]
 
 
 def test_each_failure_rings_the_alarm_that_the_manifest_names(engine: str, rendered: Rendering) -> None:
@@ -315,6 +317,8 @@ def test_failed_pipelines_are_counted_where_sagemaker_counts_them(rendered: Rend
 
 
 QUIET = ("schedule: {inference: cron(0 4 1 * ? *), training: rate(30 days), timezone: Europe/Zurich}", "")
+LAST = "      early_stopping_rounds: 20\n"
+"""Where the algorithm's settings end."""
 PLACED = ("engine: batch", f"engine: batch\n{NETWORK}}}")
 
 
@@ -351,6 +355,74 @@ def test_job_definitions_are_what_the_client_would_register(on_batch: dict[str, 
         assert found["ContainerProperties"]["Command"] == item["containerProperties"]["command"]
         assert found["RetryStrategy"]["EvaluateOnExit"][0] == {"Action": "EXIT", "OnExitCode": "2"}
         assert found["Tags"] == item["tags"]
+
+
+def machines_of(rendered: Rendered) -> dict[str, tuple[Any, Any]]:
+    """A state machine's properties, and its definition with the stack's names filled in as CloudFormation does it."""
+    found = {}
+    for name, properties in of_type(template_of(rendered), "AWS::StepFunctions::StateMachine").items():
+        place = properties["DefinitionS3Location"]
+        text = rendered.uploads[f"s3://{place['Bucket']}/{place['Key']}"].decode()
+        for hole, value in properties.get("DefinitionSubstitutions", {}).items():
+            assert f"${{{hole}}}" in text, "CloudFormation refuses what no definition holds"
+            text = text.replace(f"${{{hole}}}", value["Ref"])
+        found[name] = (properties, json.loads(text))
+    return found
+
+
+def submitted(node: Any) -> Iterator[str]:
+    """The definitions of the jobs that a machine submits."""
+    if isinstance(node, dict):
+        if "JobDefinition" in node:
+            yield node["JobDefinition"]
+        for value in node.values():
+            yield from submitted(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from submitted(value)
+
+
+def test_a_run_submits_the_revisions_that_the_stack_made_with_its_machine(rendered: Rendering) -> None:
+    """`Ref` of a job definition is its ARN with the revision: a deployment in between is for the next run."""
+    found = rendered("step-functions on Batch")
+    made = of_type(template_of(found), "AWS::Batch::JobDefinition")
+    machines = machines_of(found)
+    used = {name for _, definition in machines.values() for name in submitted(definition)}
+
+    assert used == set(made)
+    assert "${" not in json.dumps([definition for _, definition in machines.values()])
+
+
+def test_the_disk_of_a_machine_has_room_for_the_largest_job_and_is_encrypted(rendered: Rendering) -> None:
+    """The system's 30 GB, as Amazon's image has them, and 200 of the training."""
+    large = (LAST, f"{LAST}    train: {{volume_gb: 200}}\n")
+    template = template_of(rendered("step-functions on Batch", large))
+    launch = of_type(template, "AWS::EC2::LaunchTemplate")
+    environments = of_type(template, "AWS::Batch::ComputeEnvironment")
+
+    assert len(launch) == len(environments) == 1
+    for name, item in launch.items():
+        (disk,) = item["LaunchTemplateData"]["BlockDeviceMappings"]
+        assert (disk["DeviceName"], disk["Ebs"]["VolumeSize"], disk["Ebs"]["Encrypted"]) == ("/dev/xvda", 230, True)
+        used = [item["ComputeResources"]["LaunchTemplate"] for item in environments.values()]
+        assert used == [{"LaunchTemplateId": {"Ref": name}, "Version": {"Fn::GetAtt": [name, "LatestVersionNumber"]}}]
+
+
+def test_fargate_has_no_machines_of_its_own(rendered: Rendering) -> None:
+    template = template_of(rendered("step-functions on Fargate"))
+
+    assert of_type(template, "AWS::EC2::LaunchTemplate") == {}
+    assert "InstanceRole" not in template["Resources"]
+
+
+def test_machines_with_gpus_are_of_the_family_that_the_manifest_names(rendered: Rendering) -> None:
+    gpu = (LAST, f"{LAST}    train: {{instance: ml.g5.xlarge, volume_gb: 100}}\n")
+    template = template_of(rendered("step-functions on Fargate", gpu))
+    machines = of_type(template, "AWS::Batch::ComputeEnvironment")["GpuMachines"]["ComputeResources"]
+    (launch,) = of_type(template, "AWS::EC2::LaunchTemplate").values()
+
+    assert machines["InstanceTypes"] == ["g5"]
+    assert launch["LaunchTemplateData"]["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 130
 
 
 def test_jobs_log_where_the_stack_keeps_logs_for_as_long_as_it_says(on_batch: dict[str, Any]) -> None:

@@ -145,6 +145,19 @@ def test_the_first_drift_trains_again_on_the_latest_periods_and_scores_the_next_
     assert current_id(toy.storage) == "r1-drift-p4"
 
 
+def test_drift_of_a_month_that_is_not_listed_trains_on_the_months_that_end_with_it(toy: Any) -> None:
+    months = {"p1": "2013-10", "p2": "2013-11", "p3": "2013-12", "p4": "2014-01"}
+    changes = [("[p1, p2]", "[2013-10, 2013-11]"), ("[p3, p4, p5]", "[2013-12]")]
+    for kind in ("train", "score", "labels"):
+        for period, month in months.items():
+            path = toy.folder / f"raw/{kind}/{period}.csv"
+            if path.exists():
+                path.rename(path.with_name(f"{month}.csv"))
+    outcome = asyncio.run(toy.runner(*changes).both(("2013-12", "2014-01")))
+
+    assert outcome.retrained.trained.release.content["data"]["periods"] == ["2013-12", "2014-01"]
+
+
 def test_drift_that_must_show_twice_does_not_retrain_when_it_shows_once(toy: Any) -> None:
     outcome = asyncio.run(toy.runner(("{then: retrain,", "{when: {runs: 2}, then: retrain,")).both(()))
 

@@ -12,6 +12,8 @@ import pytest
 
 from pipelines.graph import ProcessingJob
 from pipelines.manifest import Drift
+from pipelines.periods import kind_of
+from pipelines.stepfunctions import calendar
 from pipelines.stepfunctions.current import period_of
 from pipelines.stepfunctions.jobs import _caught, job_name
 from pipelines.stepfunctions.language import expression, filled, get_object, joined, made, quoted, variable
@@ -35,6 +37,16 @@ def loop(last: str | None, month: str, count: int) -> dict[str, Any]:
 def caught(reason: str, code: int | None = None, *, hope: bool, tries: int = 1) -> dict[str, Any]:
     told = {"reason": f"step processing failed: {reason}", "exit": f" (exit code: {code})" if code else ""}
     return {"made": {}, "tries": tries, "hope": hope, "error": "ProcessingFailed", **told}
+
+
+PERIODS: Final = json.loads((Path(__file__).parents[1] / "periods.json").read_text(encoding="utf-8"))
+
+
+def window(vector: dict[str, Any]) -> str:
+    """The expression of a window whose last period is `$Last`."""
+    kind = kind_of(vector["listed"])
+    assert kind is not None
+    return calendar.later_window(kind, vector["listed"], vector["count"], "$Last")
 
 
 EXIT: Final = "AlgorithmError: See job logs for more information, exit code: "
@@ -112,6 +124,11 @@ CASES: Final[list[tuple[str, str, dict[str, Any], Any]]] = [
         "flights-processing-a-b-c-12b53160",
     ),
     ("quotation marks in a constant", quoted('say "so" \\ so'), {}, 'say "so" \\ so'),
+    *((f"window: {one['fact']}", window(one), {"Last": one["last"]}, one["window"]) for one in PERIODS["windows"]),
+    *(
+        (f"{one['kind']} of {one['day']}", calendar.AT[one["kind"]], {"Time": f"{one['day']}T05:06:07Z"}, one["period"])
+        for one in PERIODS["days"]
+    ),
 ]
 
 

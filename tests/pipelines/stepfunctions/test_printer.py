@@ -218,7 +218,7 @@ def test_an_environment_has_its_own_names_pointer_and_storage(tmp_path: Path) ->
 def test_uploads_are_named_by_their_content_and_hold_every_window(flights: UseCase) -> None:
     found = rendered(flights)
     listings = [json.loads(content) for uri, content in found.uploads.items() if uri.endswith("train.manifest")]
-    windows = all_states(definitions(found)["retrain"])["Start the training"]["Arguments"]["Input"]["TrainData"]
+    windows = all_states(definitions(found)["retrain"])["Start"]["Assign"]["TrainData"]
 
     assert [
         {"prefix": f"{STORAGE}/data/train/"},

@@ -1,0 +1,277 @@
+"""Nothing that runs asks for what it may not have: machines, pipelines, schedules and rules under their stack's roles,
+and the commands under the account's.
+
+That a role may do no more than this is test_template's business.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+import pytest
+from botocore import xform_name
+
+from pipelines.aws.places import Rendered
+from tests.aws.cloud import ACCOUNT, CREDENTIALS, REGION
+from tests.pipelines.cloudformation.conftest import Rendering
+from tests.pipelines.cloudformation.test_template import of_type, statements, steps, template_of
+from tests.supply_chain.test_account import as_list, permitted
+from tests.supply_chain.test_account import template as account
+
+ROOT: Final = Path(__file__).parents[3]
+WAITED: Final = {"Processing": "ProcessingJob", "Training": "TrainingJob", "Transform": "TransformJob"}
+"""The kinds of jobs that Step Functions waits for (`.sync`), by what it calls the rules that tell it of their end."""
+PERMISSIONS: Final = {"s3:ListObjectsV2": "s3:ListBucket"}
+"""Operations whose permission has another name."""
+ANSWERS: Final = ("sagemaker:SendPipelineExecutionStepFailure", "sagemaker:SendPipelineExecutionStepSuccess")
+Wanted = Iterator[tuple[str, str | None]]
+"""Actions, and the ARN that each is asked for, where the definition tells it."""
+
+
+def arn(service: str, resource: str) -> str:
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
+
+
+def allows(template: Mapping[str, Any], role: str, action: str, resource: str | None) -> bool:
+    """Whether a role of the stack may do this. Resources that the template names by `Fn::GetAtt` allow any."""
+    for statement in statements(template, role):
+        fits = resource is None or any(
+            not isinstance(one, str) or fnmatch.fnmatchcase(resource, one) for one in as_list(statement["Resource"])
+        )
+        if action in statement["Action"] and fits:
+            return True
+    return False
+
+
+def tasks(node: Any) -> Iterator[dict[str, Any]]:
+    """All task states of a machine, those in branches too."""
+    if isinstance(node, dict):
+        if node.get("Type") == "Task":
+            yield node
+        for value in node.values():
+            yield from tasks(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from tasks(value)
+
+
+def asked(template: Mapping[str, Any], task: Mapping[str, Any]) -> Wanted:
+    """What a task state does, as IAM names it."""
+    *_, service, call = task["Resource"].split(":")
+    operation, _, pattern = call.partition(".")
+    given = task["Arguments"]
+    action = f"{service}:{operation[:1].upper()}{operation[1:]}"
+    action = PERMISSIONS.get(action, action)
+    if "Name" in given and service == "ssm":
+        yield action, arn("ssm", f"parameter{given['Name']}")
+    elif service == "states":
+        yield action, given["StateMachineArn"]
+    elif "PipelineName" in given:
+        yield action, arn("sagemaker", f"pipeline/{given['PipelineName']}")
+    elif service == "events":
+        yield from ((action, arn("events", f"event-bus/{entry['EventBusName']}")) for entry in given["Entries"])
+    elif service == "batch":
+        definition = template["Resources"][given["JobDefinition"].strip("${}")]["Properties"]["JobDefinitionName"]
+        yield action, arn("batch", f"job-definition/{definition}:7")
+        yield action, arn("batch", f"job-queue/{given['JobQueue']}")
+        yield from (("batch:DescribeJobs", None), ("batch:TerminateJob", None))
+        yield "events:PutRule", arn("events", "rule/StepFunctionsGetEventsForBatchJobsRule")
+    else:
+        yield action, None
+    for word, kind in WAITED.items() if pattern == "sync" else ():
+        if action != f"sagemaker:Create{kind}":
+            continue
+        yield from ((f"sagemaker:{verb}{kind}", None) for verb in ("Describe", "Stop"))
+        rule = arn("events", f"rule/StepFunctionsGetEventsForSageMaker{word}JobsRule")
+        yield from ((f"events:{verb}", rule) for verb in ("PutTargets", "PutRule", "DescribeRule"))
+    for name in ("RoleArn", "ExecutionRoleArn"):
+        if name in given:
+            yield "iam:PassRole", given[name]
+    if "Tags" in given:
+        yield "sagemaker:AddTags", None
+
+
+def definitions(rendered: Rendered, kind: str, place: Callable[[Any], Any]) -> Iterator[tuple[str, str, Any]]:
+    """Name, role and definition of what the stack makes of a kind."""
+    for name, properties in of_type(template_of(rendered), kind).items():
+        found = place(properties)
+        content = rendered.uploads[f"s3://{found['Bucket']}/{found['Key']}"]
+        yield name, properties["RoleArn"]["Fn::GetAtt"][0], json.loads(content)
+
+
+def test_a_state_machine_s_role_may_do_what_each_of_its_states_does(engine: str, rendered: Rendering) -> None:
+    found = rendered(engine)
+    template = template_of(found)
+    machines = list(
+        definitions(found, "AWS::StepFunctions::StateMachine", lambda properties: properties["DefinitionS3Location"])
+    )
+
+    assert len(machines) >= 3
+    for name, role, definition in machines:
+        wanted = {one for task in tasks(definition) for one in asked(template, task)}
+        if engine != "sagemaker-pipelines":  # where no pipeline waits, an event holds no token, and nobody is answered
+            wanted -= {(action, None) for action in ANSWERS}
+        assert wanted, name
+        refused = sorted((one for one in wanted if not allows(template, role, *one)), key=str)
+        assert refused == [], (name, role)
+
+
+def test_a_pipeline_s_role_may_do_what_each_of_its_steps_does(rendered: Rendering) -> None:
+    found = rendered("sagemaker-pipelines")
+    template = template_of(found)
+    jobs = {**WAITED, "Model": "Model"}
+    others = {"RegisterModel": "sagemaker:CreateModelPackage", "Callback": "sqs:SendMessage", "Condition": ""}
+    pipelines = list(
+        definitions(
+            found,
+            "AWS::SageMaker::Pipeline",
+            lambda properties: properties["PipelineDefinition"]["PipelineDefinitionS3Location"],
+        )
+    )
+
+    assert len(pipelines) == 2
+    for _, role, definition in pipelines:
+        for step in (step for step in steps(definition["Steps"]) if "Arguments" in step):
+            if step["Type"] in jobs:
+                verbs = ("Create", "Describe", "Delete" if step["Type"] == "Model" else "Stop")
+                wanted = [f"sagemaker:{verb}{jobs[step['Type']]}" for verb in verbs]
+            else:
+                wanted = [others[step["Type"]]] if others[step["Type"]] else []
+            assert [action for action in wanted if not allows(template, role, action, None)] == [], step["Name"]
+            for key in ("RoleArn", "ExecutionRoleArn"):
+                if key in step["Arguments"]:
+                    assert allows(template, role, "iam:PassRole", step["Arguments"][key])
+
+
+def test_schedules_and_rules_may_start_what_they_start_and_leave_letters(engine: str, rendered: Rendering) -> None:
+    template = template_of(rendered(engine))
+    machines = of_type(template, "AWS::StepFunctions::StateMachine")
+    schedules = [item["Target"] for item in of_type(template, "AWS::Scheduler::Schedule").values()]
+    rules = [one for item in of_type(template, "AWS::Events::Rule").values() for one in item["Targets"]]
+
+    assert len(schedules) == 2
+    for target in (*schedules, *(rule for rule in rules if "RoleArn" in rule)):
+        name = machines[target["Arn"]["Ref"]]["StateMachineName"]
+        role = target["RoleArn"]["Fn::GetAtt"][0]
+        assert allows(template, role, "states:StartExecution", arn("states", f"stateMachine:{name}"))
+        assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+    for target in schedules:
+        assert allows(template, target["RoleArn"]["Fn::GetAtt"][0], "sqs:SendMessage", None)
+    assert "DeadLetters" in template["Resources"]
+
+
+# --- The account's roles, under which commands run
+
+SERVICES: Final = ("batch", "cloudformation", "events", "s3", "sagemaker", "ssm", "stepfunctions")
+CALLED: Final = {"stepfunctions": "states"}
+"""How IAM calls a service that boto3 calls otherwise."""
+NOT_IN_CI: Final = {
+    "batch:CreateJobQueue", "batch:RegisterJobDefinition", "sagemaker:CreatePipeline", "sagemaker:UpdatePipeline",
+}  # fmt: skip
+"""What functions do that no command calls: a stack makes these."""
+UNLIMITED: Final = {
+    "batch:DescribeJobDefinitions", "batch:DescribeJobQueues", "batch:DescribeJobs", "batch:ListJobs",
+    "sagemaker:ListModelPackageGroups",
+}  # fmt: skip
+"""Actions that the service authorization reference gives no resource type."""
+
+
+def operations() -> dict[str, set[str]]:
+    """The actions behind each method of a client: `describe_jobs` is `batch:DescribeJobs`."""
+    found: dict[str, set[str]] = {}
+    for service in SERVICES:
+        for operation in boto3.Session(**CREDENTIALS).client(service).meta.service_model.operation_names:
+            action = f"{CALLED.get(service, service)}:{operation}"
+            found.setdefault(xform_name(operation), set()).add(PERMISSIONS.get(action, action))
+    return found
+
+
+def named(path: Path) -> Iterator[str]:
+    """Every method that a module calls, and every name that it gives as text to `get_paginator` and the like."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield node.func.attr
+            if node.func.attr == "get_paginator":
+                yield from (str(item.value) for item in node.args if isinstance(item, ast.Constant))
+
+
+def calls() -> dict[str, set[str]]:
+    """What the code asks AWS, by method; with the actions that it may be."""
+    known = operations()
+    known.pop("search")  # a regular expression's too, and no module asks SageMaker for it
+    modules = [path for path in (ROOT / "pipelines").rglob("*.py") if path.parent.name != "airflow"]
+    return {method: known[method] for path in modules for method in named(path) if method in known}
+
+
+def test_the_deploying_role_may_do_all_that_commands_ask_for() -> None:
+    found = calls()
+
+    assert {"submit_job", "start_execution", "start_pipeline_execution", "create_change_set"} <= set(found)
+    refused = {
+        method: actions
+        for method, actions in found.items()
+        if not actions & NOT_IN_CI and not any(permitted("DeployRole", action) for action in actions)
+    }
+    assert refused == {}
+
+
+@pytest.mark.parametrize("action", sorted(UNLIMITED))
+def test_what_cannot_be_limited_to_a_resource_is_allowed_for_all(action: str) -> None:
+    assert permitted("DeployRole", action, "any")
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("batch:SubmitJob", "batch:…:job-definition/quartet-flights-training-algorithm:7"),
+        ("batch:SubmitJob", "batch:…:job-queue/quartet-flights-training"),
+        ("batch:TerminateJob", "batch:…:job/0a1b2c3d"),
+        ("events:PutEvents", "events:…:event-bus/default"),
+        ("sagemaker:DescribePipelineExecution", "sagemaker:…:pipeline/quartet-flights-training/execution/a1b2"),
+        ("sagemaker:ListPipelineExecutionSteps", "sagemaker:…:pipeline/quartet-flights-training/execution/a1b2"),
+        ("sagemaker:ListPipelineExecutions", "sagemaker:…:pipeline/quartet-flights-training"),
+        (
+            "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+            "sagemaker:…:hyper-parameter-tuning-job/pipelines-a1b2-algorithm",
+        ),
+        ("sagemaker:StartPipelineExecution", "sagemaker:…:pipeline/quartet-flights-inference"),
+        ("ssm:GetParameterHistory", "ssm:…:parameter/flights/prod/releases/current"),
+        ("ssm:PutParameter", "ssm:…:parameter/flights/prod/drift/state"),
+        ("states:DescribeExecution", "states:…:execution:quartet-flights-training:one"),
+        ("states:ListExecutions", "states:…:stateMachine:quartet-flights-training"),
+    ],
+)
+def test_what_can_be_limited_is_allowed_for_a_use_case_of_ours_and_for_no_other(action: str, resource: str) -> None:
+    """Types of resources as the service authorization reference has them."""
+    ours = f"arn:aws:{resource.replace('…', f'{REGION}:{ACCOUNT}')}"
+
+    assert permitted("DeployRole", action, ours)
+    if "quartet-" in ours:
+        assert not permitted("DeployRole", action, ours.replace("quartet-", "other-"))
+
+
+def test_the_boundary_takes_nothing_from_the_roles_of_a_stack(engine: str, rendered: Rendering) -> None:
+    found = template_of(rendered(engine))
+    allowed = account()["Resources"]["Boundary"]["Properties"]["PolicyDocument"]["Statement"]
+    patterns = [one for statement in allowed for one in as_list(statement["Action"])]
+
+    for role in of_type(found, "AWS::IAM::Role"):
+        for statement in statements(found, role):
+            lacking = [
+                action
+                for action in statement["Action"]
+                if not any(fnmatch.fnmatchcase(action, pattern) for pattern in patterns)
+            ]
+            assert lacking == [], role
+
+
+def test_cloudformation_may_make_the_disks_of_machines() -> None:
+    for action in ("ec2:CreateLaunchTemplate", "ec2:CreateLaunchTemplateVersion", "ec2:DeleteLaunchTemplate"):
+        assert permitted("StackRole", action, arn("ec2", "launch-template/lt-0a1b2c3d"))
