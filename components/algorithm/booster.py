@@ -5,36 +5,37 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from components.algorithm import trees
+from components.algorithm.checkpoints import Checkpoint, Checkpoints, Files, origin_of
 from components.algorithm.model import Fitted, Progress
 from components.algorithm.rows import Floats, Rows, Tables, class_weights, sample
 from components.algorithm.settings import AlgorithmSettings
+from components.algorithm.stop import Stop, postponed
 from shared.artefact import Artefact
 from shared.errors import ArtefactError, SettingsError
-from shared.imports import without
+from shared.imports import XGBOOST_EXTRAS, without
 
-with without("sklearn"):
+with without(*XGBOOST_EXTRAS):
     import xgboost as xgb
 
 log = logging.getLogger("algorithm")
 
 FILE: Final = "model.ubj"
+STATE: Final = "state.json"
 LIBRARIES: Final = ("numpy", "xgboost", "xgboost-cpu", "xgboost-cu12")
 FORBIDDEN: Final = ("[", "]", "<")
 """Characters that XGBoost refuses in feature names."""
 FEW_ROWS: Final = 8
 """Up to so many rows the numpy walk is quicker than a call into XGBoost, which has a large cost of its own."""
 TOLERANCE: Final = 1e-6
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+KEEPS_RANDOM_STATE: Final = (3, 3)
+"""The XGBoost whose state first holds that of its random numbers (Context::ToJson in src/context.cc)."""
 
 
 class Booster:
@@ -72,20 +73,28 @@ class Booster:
         return np.asarray(answer, dtype=np.float32)
 
 
-def fit(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) -> Fitted:
+def fit(tables: Tables, settings: AlgorithmSettings, log: logging.Logger, folder: Path | None = None) -> Fitted:
     """Train until the rounds are over or the validation rows gain nothing more; the best round is kept.
 
     Args:
         tables: rows to learn from and, if there are any, rows to stop by.
         settings: what to train.
         log: gets one line for each metric of each round.
+        folder: where checkpoints lie, if there are to be any.
 
     Raises:
         SettingsError: XGBoost refuses a combination of settings.
+        Stopped: a signal came, and there is a checkpoint to go on from.
     """
     threads = settings.nthread or len(os.sched_getaffinity(0))
+    chosen = parameters(settings, tables.classes, threads, log)
+    if folder is not None and (why := inexact(chosen)):
+        log.warning("no checkpoints: training could not go on exactly as it was, because %s.", why)
+        folder = None
     weights = class_weights(tables.train.target, settings, tables.classes)
-    with postponed_signals():
+    # XGBoost takes the rows through callbacks from C, and an exception that a signal's handler raises inside such a
+    # callback is printed and forgotten: what follows is an error about the rows, or training that nothing stops.
+    with postponed():
         train = matrix(tables.train, tables.schema.features, settings, threads, weights=weights)
         # Measuring every training row after every round would take as long as training on them.
         seen = sample(tables.train)
@@ -97,15 +106,22 @@ def fit(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) -> Fit
             checked = matrix(tables.validation, tables.schema.features, settings, threads, reference=train)
             watched.append((checked, "validation"))
     progress = Progress(settings.metrics, settings.early_stopping_rounds, log)
+    made_by = {} if folder is None else origin_of(tables, settings, LIBRARIES, threads=threads, device=chosen["device"])
+    checkpoints = Checkpoints(folder, made_by, log)
+    found = checkpoints.newest()
+    if found is not None:
+        progress.resume(found.progress)
     try:
-        booster = xgb.train(
-            parameters(settings, tables.classes, threads, log),
-            train,
-            settings.num_round,
-            evals=watched,
-            verbose_eval=False,
-            callbacks=[Watch(progress)],
-        )
+        with postponed() as stop:
+            booster = xgb.train(
+                chosen,
+                train,
+                0 if progress.over else settings.num_round - progress.rounds,
+                evals=watched,
+                verbose_eval=False,
+                xgb_model=None if found is None else resumed(found, chosen),
+                callbacks=[Watch(progress, checkpoints, stop)],
+            )
     except xgb.core.XGBoostError as error:
         raise SettingsError(f"XGBoost cannot train with these settings: {reason(error)}.") from None
     kept = booster[: progress.best_round + 1]
@@ -116,21 +132,50 @@ def fit(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) -> Fit
         save=lambda folder: save(kept, folder),
         libraries=LIBRARIES,
         gain=gains(kept, tables.schema.features),
+        stopped=stop.signum,
     )
 
 
 class Watch(xgb.callback.TrainingCallback):
-    """Hands each round's metrics to `Progress`."""
+    """Hands each round's metrics to `Progress`, and the trees so far to `Checkpoints`."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, checkpoints: Checkpoints, stop: Stop) -> None:
         super().__init__()
         self._progress = progress
+        self._checkpoints = checkpoints
+        self._stop = stop
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """Whether training should stop after this round."""
-        return self._progress.ended(
+        over = self._progress.ended(
             {rows: {metric: values[-1] for metric, values in metrics.items()} for rows, metrics in evals_log.items()}
         )
+        return self._checkpoints.after_round(self._progress, self._stop, lambda: state(model)) or over
+
+
+def inexact(parameters: Mapping[str, Any]) -> str | None:
+    """Why training that goes on from a checkpoint would end in another model; None when it ends in the same."""
+    if parameters["device"] != "cpu":
+        # A row's leaves are added one by one while it trains, but for a model that was loaded their sum is
+        # (PredictKernel in src/predictor/gpu_predictor.cu): the last digits differ, and soon a split does.
+        return "XGBoost adds up a loaded model's trees in another order on a device"
+    random = parameters["subsample"] < 1 or parameters["colsample_bytree"] < 1
+    if random and tuple(int(part) for part in xgb.__version__.split(".")[:2]) < KEEPS_RANDOM_STATE:
+        return f"XGBoost {xgb.__version__} forgets where its random numbers were; 3.3 and later do not"
+    return None
+
+
+def state(booster: xgb.Booster) -> Files:
+    """All that XGBoost needs to go on: the trees, and its configuration with the state of its random numbers."""
+    return {FILE: bytes(booster.save_raw("ubj")), STATE: booster.save_config().encode()}
+
+
+def resumed(checkpoint: Checkpoint, parameters: Mapping[str, Any]) -> xgb.Booster:
+    """The booster of a checkpoint, as it was after its last round."""
+    booster = xgb.Booster(dict(parameters))
+    booster.load_model(bytearray(checkpoint.files[FILE]))
+    booster.load_config(checkpoint.files[STATE].decode())
+    return booster
 
 
 def parameters(settings: AlgorithmSettings, classes: int, threads: int, log: logging.Logger) -> dict[str, Any]:
@@ -207,27 +252,6 @@ def matrix(
         max_bin=settings.max_bin,
         ref=reference,
     )
-
-
-@contextmanager
-def postponed_signals() -> Iterator[None]:
-    """Keep SIGTERM and SIGINT until the block has ended, then let their handlers have them.
-
-    XGBoost takes the rows through callbacks from C, and an exception that a signal's handler raises inside such a
-    callback is printed and forgotten: what follows is an error about the rows, or training that is deaf to the signal.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-    handlers = {number: signal.signal(number, lambda number, _frame: caught.append(number)) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if caught:
-        signal.raise_signal(caught[0])
 
 
 def xgboost_names(features: tuple[str, ...]) -> list[str] | None:

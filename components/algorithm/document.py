@@ -175,10 +175,11 @@ def training_section(fitted: Fitted, settings: AlgorithmSettings) -> Section:
         blocks.append(Lines(title, "round", title, tuple(lines)))
     if "validation" not in fitted.curves:
         blocks.append(Text("There was no validation channel, so nothing tells when more rounds began to harm."))
+    ending = " The job was stopped then, before the training's own end." if fitted.stopped is not None else ""
     return Section(
         "Training",
         tuple(blocks),
-        text=f"Round {fitted.best_round + 1} of {fitted.rounds} was kept, by {deciding}.",
+        text=f"Round {fitted.best_round + 1} of {fitted.rounds} was kept, by {deciding}.{ending}",
     )
 
 

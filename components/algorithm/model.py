@@ -45,6 +45,7 @@ class Fitted:
         best_round: the round that was kept, from 0.
         gain: mean loss reduction of a feature's splits by feature, where the framework has such a thing.
         libraries: distributions whose versions matter when the model is used.
+        stopped: the signal that ended the training before its time, if one did.
         save: writes the model's files into a folder.
     """
 
@@ -55,6 +56,7 @@ class Fitted:
     libraries: tuple[str, ...]
     gain: Mapping[str, float] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    stopped: int | None = None
 
     @property
     def rounds(self) -> int:
@@ -65,8 +67,10 @@ class Fitted:
 class FrameworkModule(Protocol):
     """What a framework's module holds."""
 
-    def fit(self, tables: Tables, settings: AlgorithmSettings, log: logging.Logger) -> Fitted:
-        """Train."""
+    def fit(
+        self, tables: Tables, settings: AlgorithmSettings, log: logging.Logger, folder: Path | None = None
+    ) -> Fitted:
+        """Train, with checkpoints where there is a folder for them."""
 
     def load(self, artefact: Artefact) -> Model:
         """Open a model that `Fitted.save` wrote."""
@@ -105,6 +109,21 @@ class Progress:
         self._patience = patience
         self._log = log
 
+    @property
+    def rounds(self) -> int:
+        """How many rounds have ended."""
+        return max((len(values) for metrics in self.curves.values() for values in metrics.values()), default=0)
+
+    @property
+    def over(self) -> bool:
+        """Whether patience is at its end: no round after the best one was better for too long."""
+        return self._decides and self.rounds - 1 - self.best_round >= self._patience
+
+    @property
+    def _decides(self) -> bool:
+        """Whether the rounds are compared."""
+        return self._patience > 0 and self._metric in self.curves.get("validation", {})
+
     def ended(self, values: Mapping[str, Mapping[str, float]]) -> bool:
         """Note the metrics of the round that has just ended; whether training should stop now.
 
@@ -116,11 +135,20 @@ class Progress:
                 self.curves.setdefault(rows, {}).setdefault(metric, []).append(value)
                 # One metric a line, in the form that MetricDefinitions search for: validation-auc=([0-9\.eE+-]+);
                 self._log.info("%s-%s=%.6g;", rows, metric, value)
-        deciding = self.curves.get("validation", {}).get(self._metric)
-        if deciding is None or self._patience == 0:
-            self.best_round = len(next(iter(next(iter(self.curves.values())).values()))) - 1
-            return False
-        last = len(deciding) - 1
-        if last == 0 or self._sign * deciding[last] > self._sign * deciding[self.best_round]:
+        last = self.rounds - 1
+        if last == 0 or not self._decides:
             self.best_round = last
-        return last - self.best_round >= self._patience
+            return False
+        deciding = self.curves["validation"][self._metric]
+        if self._sign * deciding[last] > self._sign * deciding[self.best_round]:
+            self.best_round = last
+        return self.over
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for a checkpoint."""
+        return {"curves": self.curves, "best_round": self.best_round}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Be as it was when `state` gave this."""
+        self.curves = {rows: dict(metrics) for rows, metrics in state["curves"].items()}
+        self.best_round = state["best_round"]

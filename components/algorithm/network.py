@@ -9,25 +9,30 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
+from components.algorithm.checkpoints import Checkpoints, Files, origin_of
 from components.algorithm.evaluation import ROUND_METRICS
 from components.algorithm.model import Fitted, Progress
 from components.algorithm.rows import Floats, Rows, Tables, class_weights, sample
 from components.algorithm.settings import AlgorithmSettings, Task
+from components.algorithm.stop import postponed
 from shared.artefact import Artefact
 from shared.errors import ArtefactError, DataError
 from shared.files import read_json, write_json
 
 WEIGHTS: Final = "model.safetensors"
 SHAPE: Final = "network.json"
+STATE: Final = "state.safetensors"
 LIBRARIES: Final = ("numpy", "safetensors", "torch")
 SCORING_ROWS: Final = 16_384
 """Rows that are scored at once, so that memory does not grow with the data."""
@@ -117,34 +122,40 @@ def link(margin: Any, task: Task) -> Any:
     return torch.softmax(margin, dim=1) if task == "multiclass" else margin
 
 
-def fit(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) -> Fitted:
+def fit(tables: Tables, settings: AlgorithmSettings, log: logging.Logger, folder: Path | None = None) -> Fitted:
     """Train until the epochs are over or the validation rows gain nothing more; the best epoch's weights are kept.
 
     Args:
         tables: rows to learn from and, if there are any, rows to stop by.
         settings: what to train.
         log: gets one line for each metric of each epoch.
+        folder: where checkpoints lie, if there are to be any.
 
     Raises:
         DataError: the loss is no number any more.
+        Stopped: a signal came, and there is a checkpoint to go on from.
     """
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(settings.nthread or len(os.sched_getaffinity(0)))
+    threads = settings.nthread or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True)
     try:
+        device = device_of(settings.device, log)
+        origin = {} if folder is None else origin_of(tables, settings, LIBRARIES, threads=threads, device=device)
         # The generator of the process is put back afterwards: who called us may draw from it too.
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            return learned(tables, settings, log)
+            return learned(tables, settings, device, Checkpoints(folder, origin, log), log)
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
         torch.use_deterministic_algorithms(mode=deterministic)
 
 
-def learned(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) -> Fitted:
+def learned(
+    tables: Tables, settings: AlgorithmSettings, device: str, checkpoints: Checkpoints, log: logging.Logger
+) -> Fitted:
     """The epochs. Raises as `fit`."""
-    device = device_of(settings.device, log)
     if device == "cuda":
         # Deterministic products of matrices on a device need a workspace of fixed size, or torch refuses them
         # (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
@@ -157,13 +168,18 @@ def learned(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) ->
     rows = tensors(tables.train, row_weights(tables, settings), device)
     progress = Progress(settings.metrics, settings.early_stopping_rounds, log)
     best = copy.deepcopy(network.state_dict())
-    for epoch in range(settings.num_round):
-        one_epoch(network, optimiser, rows, shape.task, settings.batch_size)
-        done = progress.ended(round_metrics(network, shape, tables, settings.metrics))
-        if progress.best_round == epoch:
-            best = copy.deepcopy(network.state_dict())
-        if done:
-            break
+    found = checkpoints.newest()
+    if found is not None:
+        progress.resume(found.progress)
+        best = resume(found.files, network, optimiser)
+    with postponed() as stop:
+        while progress.rounds < settings.num_round and not progress.over:
+            one_epoch(network, optimiser, rows, shape.task, settings.batch_size)
+            progress.ended(round_metrics(network, shape, tables, settings.metrics))
+            if progress.best_round == progress.rounds - 1:
+                best = copy.deepcopy(network.state_dict())
+            if checkpoints.after_round(progress, stop, partial(state, network, optimiser, best)):
+                break
     network.load_state_dict(best)
     return Fitted(
         model=Scorer(network, shape),
@@ -171,7 +187,47 @@ def learned(tables: Tables, settings: AlgorithmSettings, log: logging.Logger) ->
         best_round=progress.best_round,
         save=lambda folder: save(network, shape, folder),
         libraries=LIBRARIES,
+        stopped=stop.signum,
     )
+
+
+def state(network: Network, optimiser: Any, best: Mapping[str, Any]) -> Files:
+    """All that the next epoch depends on: weights, the best ones, the optimiser's moments, and the random numbers."""
+    moments = optimiser.state_dict()["state"]
+    held = {
+        **{f"network.{name}": tensor for name, tensor in network.state_dict().items()},
+        **{f"best.{name}": tensor for name, tensor in best.items()},
+        **{f"optimiser.{index}.{name}": tensor for index, own in moments.items() for name, tensor in own.items()},
+        "random.cpu": torch.get_rng_state(),
+    }
+    if next(network.parameters()).is_cuda:
+        held["random.cuda"] = torch.cuda.get_rng_state()
+    return {STATE: as_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in held.items()})}
+
+
+def resume(files: Files, network: Network, optimiser: Any) -> Mapping[str, Any]:
+    """Put the network, its optimiser and the random numbers where `state` found them.
+
+    Returns:
+        The best weights.
+    """
+    held = from_bytes(files[STATE])
+    network.load_state_dict(below(held, "network"))
+    moments: dict[int, dict[str, Any]] = {}
+    for name, tensor in below(held, "optimiser").items():
+        index, _, moment = name.partition(".")
+        moments.setdefault(int(index), {})[moment] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+    random = below(held, "random")
+    torch.set_rng_state(random["cpu"])
+    if "cuda" in random:
+        torch.cuda.set_rng_state(random["cuda"])
+    return below(held, "best")
+
+
+def below(held: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in held.items() if name.startswith(f"{prefix}.")}
 
 
 def device_of(wanted: str, log: logging.Logger) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from components.algorithm.settings import Framework
-from shared.imports import without
+from shared.imports import XGBOOST_EXTRAS, without
 from shared.sample import PRODUCTION, TRAINING, Sample, csv_of, flights, written
 
 FEATURES: Final = ("distance", "wind")
@@ -39,7 +39,7 @@ def sample(folder: Path) -> Sample:
 def made_for_cuda(framework: Framework) -> bool:
     """Whether the framework that is installed was built for NVIDIA devices, be there one or not."""
     if framework == "xgboost":
-        with without("sklearn"):
+        with without(*XGBOOST_EXTRAS):
             import xgboost
 
         return bool(xgboost.build_info().get("USE_CUDA"))

@@ -28,7 +28,8 @@ def train(job: Job[AlgorithmSettings]) -> None:
     announce(job)
     data = tables(job.input("train"), job.optional("validation"), job.optional("state"), settings)
     announce_data(job, data)
-    fitted = learner.fit(data, settings, job.log)
+    fitted = learner.fit(data, settings, job.log, job.checkpoints)
+    job.stopped = fitted.stopped
     evaluation = measured(fitted, data, settings)
     training = story(fitted, data, settings)
     content = document(evaluation, training)
@@ -100,6 +101,7 @@ def story(fitted: Fitted, data: Tables, settings: AlgorithmSettings) -> dict[str
         "rows": {"train": len(data.train), "validation": 0 if data.validation is None else len(data.validation)},
         "rounds": fitted.rounds,
         "best_round": fitted.best_round,
+        "stopped": fitted.stopped is not None,
         "decided_by": settings.metrics[-1],
         "threshold_from": "best F1 on the rows of this evaluation" if settings.threshold == "best_f1" else "settings",
         "curves": fitted.curves,
@@ -135,6 +137,7 @@ def write_model(
             "threshold": evaluation.threshold,
             "outputs": list(column_names(wanted, settings.task, data.classes)),
             "known_outputs": list(KNOWN[settings.task]),
+            "stopped": fitted.stopped is not None,
         },
         golden=batch(fitted.model, data.train.features, data.schema, settings.task, evaluation.threshold),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.artefact import write_artefact
-from shared.imports import without
+from shared.imports import XGBOOST_EXTRAS, without
 from shared.sample import PRODUCTION, TRAINING, Row, Sample, csv_of, flights, written
 from shared.schema import Column, Schema
 
@@ -35,7 +35,7 @@ def write_model(folder: Path, rows: list[Row]) -> Path:
     """A folder with a small model: no component reads another's code, so the artefact's format is all they share."""
     import numpy as np
 
-    with without("sklearn"):
+    with without(*XGBOOST_EXTRAS):
         import xgboost
 
     matrix = np.array([[row[name] for name in FEATURES] for row in rows], dtype=np.float32)

@@ -22,13 +22,6 @@ from shared.schema import Type
 FILE: Final = "baseline.json"
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 """What a model predicts."""
-TASKS: Final[Mapping[str, Task]] = {
-    "binary": "binary",
-    "multi": "multiclass",
-    "reg": "regression",
-    "count": "regression",
-}
-"""The task by what stands before the colon of the objective."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +105,6 @@ class ColumnBaseline:
         )
 
 
-def task_of(objective: object) -> Task | None:
-    """What a model with this objective (XGBoost's name, as `binary:logistic`) predicts; None when that is unknown."""
-    return TASKS.get(objective.partition(":")[0]) if isinstance(objective, str) else None
-
-
 @dataclass(frozen=True)
 class PredictionBaseline:
     """The distribution of a model's scores on its validation data.
@@ -127,7 +115,7 @@ class PredictionBaseline:
         counts: shape (n_bins,).
         spread: greatest effect of a stretch of validation rows against the others; None if the model does not tell.
         threshold: score from which the model decides for positive; None if it decides nothing.
-        task: what the model predicts, by its objective; None if that is not known.
+        task: what the model predicts; None if that is not known.
     """
 
     outputs: tuple[str, ...]

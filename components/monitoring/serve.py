@@ -174,7 +174,7 @@ def decision_threshold(baseline: Baseline, settings: MonitoringSettings) -> floa
 
 
 def problem_of(baseline: Baseline, settings: MonitoringSettings) -> Task | None:
-    """What the labels are: classes if the model's objective says so, else as set, else the model's; None: as they look.
+    """What the labels are: classes if the model predicts classes, else as set, else the model's; None: as they look.
 
     Classes cannot be set away: neither figures of two classes nor of numbers mean anything for their scores.
     """

@@ -65,7 +65,7 @@ class MonitoringSettings(Settings):
     )
     problem: Literal["auto", "binary", "regression"] = Field(
         "auto",
-        description="What the labels are. auto: what the model's objective says; without a model binary if all are "
+        description="What the labels are. auto: what the model predicts; without a model binary if all are "
         "0 or 1 (false or true), else regression.",
     )
     decision_threshold: float | None = Field(

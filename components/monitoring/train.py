@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from components.monitoring import findings
-from components.monitoring.baseline import Baseline, ColumnBaseline, PredictionBaseline, task_of
+from components.monitoring.baseline import Baseline, ColumnBaseline, PredictionBaseline
 from components.monitoring.blocks import DAY_S, LEAST_BLOCKS, LENGTHS, MOST_BLOCKS, Blocking, whole_blocks
 from components.monitoring.cells import PRESENCE, Cells, of_levels, of_numbers
 from components.monitoring.comparison import block_variability
@@ -290,8 +290,8 @@ def prediction_baseline(folder: Path) -> tuple[PredictionBaseline | None, dict[s
         )
     threshold = model.extra.get("threshold")
     decides = float(threshold) if isinstance(threshold, (int, float)) else None
-    task = task_of(model.extra.get("objective"))
-    return PredictionBaseline(outputs, edges, counts, spread, decides, task), {"model": model.digest}
+    prediction = PredictionBaseline(outputs, edges, counts, spread, decides, model.extra.get("task"))
+    return prediction, {"model": model.digest}
 
 
 def spread_of_stretches(stretches: Sequence[Sequence[int]] | None, size: int) -> float | None:

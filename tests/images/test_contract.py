@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,31 @@ ROOT = "0:0"
 TWELVE = tuple(f"algo-{number}" for number in range(1, 13))
 LEADERS = {"report.html", "report.json"}
 """Files that a job writes once, whatever the number of its hosts."""
+
+
+JOBS = (
+    "processing train", "algorithm train", "monitoring train", "explainability train",
+    "processing serve", "monitoring serve", "explainability serve",
+)  # fmt: skip
+"""Whatever runs over files."""
+SETTINGS_OF = {"processing": SETTINGS, "monitoring": BASELINE}
+
+
+def inputs_of(runs: Mapping[str, Any], raw: Path, component: str, mode: str) -> dict[str, Path]:
+    """What a job reads: raw rows, or those that processing made, and the artefacts that it needs."""
+    made = runs["processing train"].outputs
+    if component == "algorithm":
+        return {name: made[name] for name in ("train", "state")}
+    prepared = component == "explainability"
+    inputs = {"data": made["train"] if prepared and mode == "train" else raw / "training"}
+    if prepared and mode == "serve":
+        inputs["data"] = runs["processing serve"].outputs["data"]
+    if prepared:
+        inputs["model"] = runs["algorithm train"].outputs["model"]
+    if mode == "serve":
+        artefact = {"processing": "state", "monitoring": "baseline", "explainability": "explainer"}[component]
+        inputs[artefact] = runs[f"{component} train"].outputs[artefact]
+    return inputs
 
 
 # --- While the artefact loads
@@ -145,61 +171,77 @@ def test_a_host_whose_shard_is_empty_writes_no_rows_and_ends_well(
 
 
 @pytest.mark.parametrize(
-    "job", ["processing train", "algorithm train", "monitoring train", "explainability train", "monitoring serve"]
-)
+    "job",
+    ["processing train", "algorithm train", "monitoring train", "explainability train",
+     "monitoring serve", "explainability serve"],
+)  # fmt: skip
 def test_what_one_host_must_do_refuses_two_at_once(
     start: Start, raw: Path, runs: Mapping[str, Any], tmp_path: Path, job: str
 ) -> None:
-    """Before any data is read, and without waiting for a host that nobody can reach: there is no network here."""
+    """Before any data is read, and without waiting for a peer whose name nothing resolves: there is no network here."""
     component, mode = job.split()
     jobs = Jobs(start, tmp_path, ROOT, hosts=("algo-1", ("algo-1", "algo-2")))
-    made = runs["processing train"].outputs
-    model = runs["algorithm train"].outputs["model"]
+    inputs = inputs_of(runs, raw, component, mode)
     if component == "algorithm":
-        done = jobs.training(component, {"train": made["train"], "state": made["state"]}, {})
+        done = jobs.training(component, inputs, {})
     else:
-        data = made["train"] if component == "explainability" else raw / "training"
-        inputs = {"data": data} | ({"model": model} if component == "explainability" else {})
-        inputs |= {"baseline": runs["monitoring train"].outputs["baseline"]} if mode == "serve" else {}
-        settings = {"processing": SETTINGS, "monitoring": BASELINE}.get(component)
-        done = jobs.processing(component, inputs, outputs_of(component, mode), settings)
+        done = jobs.processing(component, inputs, outputs_of(component, mode), SETTINGS_OF.get(component))
 
     assert done.code == 2, done.said
     assert "one host" in done.failure or "one machine" in done.failure
     assert ": 1" in done.failure or "to 1." in done.failure or "one instance" in done.failure
+    assert "\n" not in done.failure
+    assert done.failure == done.message
     assert "Traceback" not in done.said
 
 
-# --- Nothing to read
+# --- Nothing to read, and no room to write
 
 
-@pytest.mark.parametrize(
-    "job",
-    ["processing train", "algorithm train", "monitoring train", "explainability train",
-     "processing serve", "monitoring serve", "explainability serve"],
-)  # fmt: skip
+@pytest.mark.parametrize("job", JOBS)
 def test_an_empty_input_of_the_only_host_is_an_error_of_the_data(
-    start: Start, runs: Mapping[str, Any], tmp_path: Path, job: str
+    start: Start, runs: Mapping[str, Any], raw: Path, tmp_path: Path, job: str
 ) -> None:
     """A prefix without objects is a mistake, where no other host can have had them."""
     component, mode = job.split()
     empty = tmp_path / "empty"
     empty.mkdir()
     jobs = Jobs(start, tmp_path, ROOT)
-    model = runs["algorithm train"].outputs["model"]
     if component == "algorithm":
         done = jobs.training(component, {"train": empty}, {"target": "late"})
     else:
-        inputs = {"data": empty} | ({"model": model} if component == "explainability" else {})
-        artefact = {"processing": "state", "monitoring": "baseline", "explainability": "explainer"}[component]
-        inputs |= {artefact: runs[f"{component} train"].outputs[artefact]} if mode == "serve" else {}
-        settings = {"processing": SETTINGS, "monitoring": BASELINE}.get(component)
-        done = jobs.processing(component, inputs, outputs_of(component, mode), settings)
+        inputs = inputs_of(runs, raw, component, mode) | {"data": empty}
+        done = jobs.processing(component, inputs, outputs_of(component, mode), SETTINGS_OF.get(component))
 
     assert done.code == 3, done.said
     assert "is empty: /opt/ml/" in done.failure
     assert done.failure == done.message
     assert [path for folder in done.outputs.values() for path in folder.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_volume_that_is_too_small_is_one_sentence_and_keeps_nothing(
+    start: Start, runs: Mapping[str, Any], raw: Path, tmp_path: Path, job: str
+) -> None:
+    """Outputs on 16 KiB, which is full before the job has ended; what is left there is listed before it vanishes."""
+    component, mode = job.split()
+    script = "quartet-component; code=$?; find /opt/ml/processing/output -type f; exit $code"
+    volumes = {"/tmp": "", "/opt/ml/processing/output": "size=16k"}
+    jobs = Jobs(start, tmp_path, ROOT)
+    done = jobs.processing(
+        component, inputs_of(runs, raw, component, mode), (), SETTINGS_OF.get(component),
+        entrypoint=["bash", "-c", script], tmpfs=volumes,
+    )  # fmt: skip
+
+    assert done.code == 2, done.said
+    assert re.fullmatch(
+        r"output '\w+' cannot be written to /opt/ml/processing/output/\w+: no space left, the volume holds 16,384 "
+        r"bytes in all\. Give the job a larger one \(VolumeSizeInGB\), or fewer rows\.",
+        done.failure,
+    )
+    assert done.failure == done.message
+    assert "Traceback" not in done.said
+    assert "\n/opt/ml/processing/output" not in done.said
 
 
 # --- What is told

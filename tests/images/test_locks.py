@@ -1,4 +1,4 @@
-"""Each image's lock holds for the image's processor and Python, also where the image itself is not built here.
+"""Each lock holds for the processors and Pythons that it is for, also where an image itself is not built here.
 
 The wheels of torch-cuda are 3 GB and those of another processor cannot run: what can be said of them without fetching
 them is said, by the hashes that the index names.
@@ -23,6 +23,7 @@ from components.spec import specs
 
 ROOT = Path(__file__).parents[2]
 ALL = build.images(specs())
+PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +64,14 @@ class Wheels:
         return [name for name, hashes in self.hashes.items() if not hashes & locked]
 
 
-def wheels_of(uv: str, image: build.Image, lock: Path) -> Wheels:
-    command = build.resolve_command(uv, image, lock)
+def wheels_of(uv: str, lock: Path, processor: str, python: str) -> Wheels:
+    """What an index has for a lock. No wheel is fetched: the index tells their hashes."""
+    command = (
+        *(uv, "--no-config", "pip", "compile", "--quiet", "--format", "pylock.toml", "--only-binary", ":all:"),
+        *("--python-platform", f"{PROCESSORS[processor]}-manylinux_2_28", "--python-version", python),
+        # Any interpreter will do, and looking for one of that version takes seconds.
+        *("--python", sys.executable, str(lock)),
+    )
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=300)
 
     assert done.returncode == 0, done.stderr
@@ -76,15 +83,26 @@ def wheels_of(uv: str, image: build.Image, lock: Path) -> Wheels:
 def test_a_wheel_with_a_locked_hash_is_there_for_everything(uv: str, image: build.Image) -> None:
     """For everything that the locked packages ask for, too: what the lock lacks has no hash in it."""
     lock = ROOT / "components" / image.component / image.variant.requirements
-    found = wheels_of(uv, image, lock)
+    found = wheels_of(uv, lock, image.architecture, build.python_of(image))
 
     assert {"polars", "numpy", "gunicorn"} <= set(found.hashes)
     assert found.missing(lock.read_text()) == []
 
 
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize("name", ["demo", "dev", "publish", "supply-chain"])
+def test_what_the_workflows_install_is_there_on_runners_of_both_processors(
+    uv: str, name: str, processor: str, python: str
+) -> None:
+    lock = ROOT / f"requirements/{name}.txt"
+
+    assert wheels_of(uv, lock, processor, python).missing(lock.read_text()) == []
+
+
 def test_a_lock_with_another_hash_or_without_a_package_is_found_out(uv: str) -> None:
     lock = ROOT / "components/processing/requirements/cpu.txt"
-    found = wheels_of(uv, ALL[0], lock)
+    found = wheels_of(uv, lock, "amd64", "3.13")
     (one,) = found.hashes["flask"]
     text = lock.read_text()
 

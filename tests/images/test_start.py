@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 import build
 from components.spec import NAMES, specs
-from tests.images.containers import Jobs, outputs_of
+from tests.images.containers import Ended, Jobs, outputs_of
 from tests.images.data import BASELINE, SETTINGS, training
 
 Starting = Callable[..., Any]
+HELP = ("--help", "-h", "help")
 
 
 @pytest.fixture(params=NAMES)
@@ -36,25 +38,70 @@ def test_alone_it_explains_itself_and_fails(start: Starting, component: str) -> 
     assert done.said.startswith(f"quartet {component}: ")
 
 
-@pytest.mark.parametrize("mode", ["train", "serve"])
-def test_with_nothing_mounted_it_says_what_is_missing(start: Starting, component: str, mode: str) -> None:
-    done = ended(start, component, mode)
+COMMANDS = (
+    *(f"{program} {word}" for program in ("quartet-component", "/opt/program/bin/quartet-component") for word in HELP),
+    *("quartet-component", "quartet-component train", "quartet-component serve", "train", "serve"),
+    *("quartet-component schema", "quartet-component tarin"),
+)
+"""What is asked of each image, all at once: none of it changes anything."""
+ASKING = """
+import json, subprocess, sys
+asked = {line: subprocess.Popen(line.split(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+         for line in json.loads(sys.argv[1])}
+said = {line: process.communicate()[0] for line, process in asked.items()}
+print(json.dumps({line: (process.returncode, said[line]) for line, process in asked.items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers_of(start: Starting) -> Callable[[str], Mapping[str, Ended]]:
+    """By command line, how each of `COMMANDS` ended in a component's image with nothing mounted."""
+
+    @cache
+    def answers(component: str) -> Mapping[str, Ended]:
+        asking = [ASKING, json.dumps(COMMANDS)]
+        with start(component, asking, entrypoint=["python3", "-c"]) as container:
+            done = container.ended(120)
+
+        assert done.code == 0, done.said
+        return {line: Ended(*answer) for line, answer in json.loads(done.said).items()}
+
+    return answers
+
+
+@pytest.fixture
+def answers(answers_of: Callable[[str], Mapping[str, Ended]], component: str) -> Mapping[str, Ended]:
+    return answers_of(component)
+
+
+@pytest.mark.parametrize("command", ["quartet-component", "serve"])
+def test_its_commands_are_entry_points_too(start: Starting, component: str, command: str) -> None:
+    done = ended(start, component, entrypoint=[command])
 
     assert done.code == 2
-    assert "Mount" in done.said
-    assert "Traceback" not in done.said
+    assert component in done.said or "Mount" in done.said
 
 
-@pytest.mark.parametrize("word", ["--help", "-h", "help"])
-def test_help_is_no_failure(start: Starting, component: str, word: str) -> None:
-    done = ended(start, component, word)
+@pytest.mark.parametrize("line", ["quartet-component train", "quartet-component serve", "train", "serve"])
+def test_with_nothing_mounted_it_says_what_is_missing(answers: Mapping[str, Ended], line: str) -> None:
+    assert answers[line].code == 2
+    assert "Mount" in answers[line].said
+    assert "Traceback" not in answers[line].said
 
-    assert done.code == 0
-    assert "train" in done.said
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.split()[-1] in HELP])
+def test_help_is_no_failure(answers: Mapping[str, Ended], line: str) -> None:
+    assert answers[line].code == 0
+    assert "train" in answers[line].said
 
 
-def test_schema_is_a_json_schema(start: Starting, component: str) -> None:
-    done = ended(start, component, "schema")
+def test_its_command_alone_explains_itself_and_fails(answers: Mapping[str, Ended], component: str) -> None:
+    assert answers["quartet-component"].code == 2
+    assert answers["quartet-component"].said.startswith(f"quartet {component}: ")
+
+
+def test_schema_is_a_json_schema(answers: Mapping[str, Ended]) -> None:
+    done = answers["quartet-component schema"]
     schema = json.loads(done.said)
 
     assert done.code == 0
@@ -62,29 +109,9 @@ def test_schema_is_a_json_schema(start: Starting, component: str) -> None:
     assert schema["properties"]
 
 
-def test_an_unknown_word_is_refused(start: Starting, component: str) -> None:
-    done = ended(start, component, "tarin")
-
-    assert done.code == 2
-    assert "Did you mean 'train'?" in done.said
-
-
-@pytest.mark.parametrize(
-    ("entrypoint", "code"),
-    [
-        (["quartet-component", "--help"], 0),
-        (["/opt/program/bin/quartet-component", "--help"], 0),
-        (["quartet-component"], 2),
-        (["train"], 2),
-        (["serve"], 2),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
-)
-def test_its_commands_are_entry_points_too(start: Starting, component: str, entrypoint: list[str], code: int) -> None:
-    done = ended(start, component, entrypoint=entrypoint)
-
-    assert done.code == code
-    assert component in done.said or "Mount" in done.said
+def test_an_unknown_word_is_refused(answers: Mapping[str, Ended]) -> None:
+    assert answers["quartet-component tarin"].code == 2
+    assert "Did you mean 'train'?" in answers["quartet-component tarin"].said
 
 
 def test_it_runs_without_network_privileges_or_a_disk_to_write_on(engine: Any) -> None:

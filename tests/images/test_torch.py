@@ -12,7 +12,7 @@ import pytest
 
 import build
 from tests.images.containers import USERS, Done, Jobs, Start
-from tests.images.variants import NUMBERS, ROOT, built, channels, image_of, prepared, scored, starter
+from tests.images.variants import NUMBERS, ROOT, Training, built, channels, image_of, prepared, scored, starter
 
 HYPERPARAMETERS = {
     "framework": "torch",
@@ -73,6 +73,20 @@ def test_anybody_trains_the_same_network(torch: Start, trained: Done, tmp_path: 
     assert (done.outputs["model"] / "model.safetensors").read_bytes() == (
         trained.outputs["model"] / "model.safetensors"
     ).read_bytes()
+
+
+def test_after_sigterm_another_container_goes_on_to_the_same_network(torch: Start, tmp_path: Path) -> None:
+    longer = {**HYPERPARAMETERS, "num_round": "150", "early_stopping_rounds": "0"}
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "stopped").mkdir()
+    alone = Training(torch, tmp_path / "alone", longer, checkpoints=None)
+    job = Training(torch, tmp_path / "stopped", longer)
+    stopped = job.run("SIGTERM", "validation-logloss=", nano_cpus=500_000_000)
+    left = job.made()
+
+    assert (alone.run().code, stopped.code, left) == (0, 143, {}), stopped.said
+    assert job.run().code == 0
+    assert job.made() == alone.made()
 
 
 def test_it_serves_what_the_network_says(torch: Start, trained: Done, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ import polars as pl
 
 import build
 from components.spec import specs
-from tests.images.containers import Container, Start
+from tests.images.containers import Container, Ended, Mounts, Start
 from tests.images.data import training
 
 ROOT: Final = Path(__file__).parents[2]
@@ -75,3 +77,44 @@ def scored(start: Start, model: Path, rows: bytes, **options: Any) -> list[float
         assert status == 200, body
         assert "Traceback" not in container.said()
     return [float(line.rpartition(",")[2]) for line in body.decode().splitlines()]
+
+
+class Training:
+    """A training job whose folders outlive its containers, as those of a job that is stopped and started again.
+
+    Args:
+        start: starts a container.
+        root: an empty folder for all mounts.
+        hyperparameters: of the job.
+        checkpoints: how the folder for checkpoints is mounted; None: the job asks for none.
+    """
+
+    def __init__(
+        self, start: Start, root: Path, hyperparameters: Mapping[str, str], checkpoints: str | None = "rw"
+    ) -> None:
+        root.chmod(0o755)
+        self._start = start
+        self._mounts = Mounts(root / "mounts")
+        (self._mounts.folder("/opt/ml/input/config") / "hyperparameters.json").write_text(json.dumps(hyperparameters))
+        self._channels = channels(root)
+        self.model = self._mounts.folder("/opt/ml/model")
+        self.output = self._mounts.folder("/opt/ml/output")
+        self.checkpoints = self._mounts.folder("/opt/ml/checkpoints", checkpoints) if checkpoints else None
+
+    def run(self, signal: str = "", after: str = "", **options: Any) -> Ended:
+        """Run a container to its end; with a signal, which process 1 gets as soon as the log holds a text."""
+        rows = {
+            str(path): {"bind": f"/opt/ml/input/data/{name}", "mode": "ro"} for name, path in self._channels.items()
+        }
+        options = {"command": ["train"], **options, "volumes": {**self._mounts.volumes(), **rows}}
+        with self._start("algorithm", **options) as container:
+            while signal and container.running:
+                if after in container.said():
+                    container.signal(signal)
+                    break
+                time.sleep(0.02)
+            return Ended(container.ended(300).code, container.said())
+
+    def made(self) -> dict[str, bytes]:
+        """The model's files."""
+        return {path.name: path.read_bytes() for path in sorted(self.model.iterdir()) if path.is_file()}

@@ -1,46 +1,13 @@
-"""XGBoost's edges: signals, devices, names and errors."""
+"""XGBoost's edges: devices, names and errors."""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
-from types import FrameType
 
 import pytest
 import xgboost as xgb
 
 from components.algorithm import booster
-from shared.errors import Stopped
-
-
-def test_a_signal_waits_for_the_end_of_the_block() -> None:
-    """Inside a callback from C the exception would be printed and forgotten."""
-    done = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(number)
-
-    def interrupted() -> None:
-        with booster.postponed_signals():
-            os.kill(os.getpid(), signal.SIGTERM)
-            done.append("the rest of the block")
-
-    signal.signal(signal.SIGTERM, stop)
-    with pytest.raises(Stopped) as stopped:
-        interrupted()
-
-    assert done == ["the rest of the block"]
-    assert stopped.value.signum == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is stop
-
-
-def test_without_a_signal_the_handlers_are_as_before() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with booster.postponed_signals():
-        assert signal.getsignal(signal.SIGTERM) is not before
-
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("built", [False, True])
@@ -60,6 +27,25 @@ def test_cuda_with_a_device_is_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(booster, "reached", lambda: True)
 
     assert booster.device("cuda", logging.getLogger("test")) == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("version", "changed", "exact"),
+    [
+        ("3.2.0", {}, True),
+        ("3.2.0", {"subsample": 0.9}, False),
+        ("3.2.0", {"colsample_bytree": 0.9}, False),
+        ("3.10.0", {"subsample": 0.9, "colsample_bytree": 0.9}, True),
+        ("3.4.1", {"device": "cuda"}, False),
+    ],
+)
+def test_training_goes_on_only_where_it_ends_in_the_same_model(
+    version: str, changed: dict[str, object], exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xgb, "__version__", version)
+    plain = {"device": "cpu", "subsample": 1.0, "colsample_bytree": 1.0}
+
+    assert (booster.inexact({**plain, **changed}) is None) == exact
 
 
 @pytest.mark.parametrize("name", ["a[0]", "x<3"])

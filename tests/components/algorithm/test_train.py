@@ -272,7 +272,7 @@ def test_the_report_shows_what_the_evaluation_says(trained: Any) -> None:
 
 
 def test_sigterm_ends_training_within_a_round(job: Any, known_table: Callable[..., pl.DataFrame]) -> None:
-    """143, the reason in the failure file, and no half model."""
+    """143, the reason in the failure file, and a whole model of the rounds so far: nobody asked for checkpoints."""
     job.channel("train", known_table(500, 1))
     job.hyperparameters["num_round"] = "100000"
     job.write()
@@ -291,4 +291,5 @@ def test_sigterm_ends_training_within_a_round(job: Any, known_table: Callable[..
     assert code == 143
     assert time.monotonic() - started < 60
     assert (job.root / "output/failure").read_text() == "stopped by SIGTERM."
-    assert list((job.root / "model").rglob("*")) == []
+    assert open_artefact(job.root / "model", "algorithm", "model").extra["stopped"] is True
+    assert not list(job.root.rglob(".staging-*"))

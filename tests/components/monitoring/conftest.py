@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tests.components.monitoring.places import Place, Places, model_of, rows
-
-
-@pytest.fixture(autouse=True)
-def untouched_process() -> Iterator[None]:
-    """The entrypoint takes over signals and the root logger; a test gives them back."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 @pytest.fixture
@@ -47,4 +31,4 @@ def trained(table: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Pl
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model's folder as far as monitoring reads it: scores spread evenly from 0 to 1."""
-    return model_of("binary:logistic", ["score"], tmp_path_factory.mktemp("model"))
+    return model_of("binary", ["score"], tmp_path_factory.mktemp("model"))

@@ -1,8 +1,7 @@
-"""A folder laid out as SageMaker lays out a processing job, and a table to run the component on."""
+"""Folders laid out as SageMaker lays out a processing job, and a table to run the component on."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -14,62 +13,18 @@ import polars as pl
 
 from components.monitoring.component import COMPONENT
 from shared.artefact import write_artefact
-from shared.entrypoint import run
 from shared.files import write_json
 from shared.schema import Column, Schema
+from tests.components.trees import Tree
 
 IDS = {"target": "y", "ids": ["id"]}
 """The settings of the tables below."""
 
 
-@dataclass
-class Place:
-    """The folder, and what a test does with it."""
+class Place(Tree):
+    """A tree of monitoring's."""
 
-    root: Path
-
-    def put(self, name: str, content: pl.DataFrame | str | bytes, file: str = "data.csv") -> Path:
-        """Mount content as a file of an input."""
-        path = self.root / "processing/input" / name / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, pl.DataFrame):
-            content.write_parquet(path) if path.suffix == ".parquet" else content.write_csv(path)
-        else:
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    def mount_baseline(self, trained: Place) -> None:
-        """Mount the baseline that another place's train wrote."""
-        shutil.copytree(trained.output("baseline"), self.root / "processing/input/baseline", dirs_exist_ok=True)
-
-    def run(self, mode: str, **settings: Any) -> int:
-        """Run a mode with settings in a file, as the pipelines hand them over; the exit code."""
-        self.put("settings", json.dumps(settings, sort_keys=True), "settings.json")
-        return run(COMPONENT, [mode], {"SAGEMAKER_BASE_DIR": str(self.root)})
-
-    def hosts(self, *names: str) -> None:
-        """Say that the job runs on these hosts, of which this is the first."""
-        path = self.root / "config/resourceconfig.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"hosts": names, "current_host": names[0]}))
-
-    def output(self, name: str) -> Path:
-        """Folder of an output."""
-        return self.root / "processing/output" / name
-
-    def read(self, name: str, output: str = "report") -> Any:
-        """A JSON file of an output."""
-        return json.loads((self.output(output) / name).read_text())
-
-    def written(self) -> list[str]:
-        """Every file of every output, hidden ones too."""
-        folder = self.root / "processing/output"
-        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-    @property
-    def message(self) -> str:
-        """What the job said at its end."""
-        return (self.root / "output/message").read_text()
+    component = COMPONENT
 
     def violations(self) -> set[tuple[str, str]]:
         """Column and check of each violation."""
@@ -108,7 +63,7 @@ class Places:
         """A place whose serve has run, well or not."""
         place = self()
         place.put("data", data)
-        place.mount_baseline(trained)
+        place.mount("baseline", trained)
         if scores is not None:
             text = scores if isinstance(scores, str) else scores.write_csv(include_header=False)
             place.put("scores", text, "part-0000-of-0001.csv.out")
@@ -136,8 +91,8 @@ def rows(count: int, seed: int = 0, shift: float = 0.0) -> pl.DataFrame:
     ).with_columns(pl.col("note").fill_nan(None))
 
 
-def model_of(objective: str | None, outputs: list[str], folder: Path) -> Path:
-    """Write a model's folder; without objective one that does not tell its task."""
+def model_of(task: str | None, outputs: list[str], folder: Path) -> Path:
+    """Write a model's folder as far as monitoring reads it; without task, as no version wrote it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "scores.json", {"edges": [0.0, 0.25, 0.5, 0.75, 1.0], "counts": [500, 500, 500, 500]})
     write_artefact(
@@ -145,6 +100,6 @@ def model_of(objective: str | None, outputs: list[str], folder: Path) -> Path:
         component="algorithm",
         schema=Schema((Column("amount", "number"),)),
         settings={},
-        extra={"outputs": outputs, "threshold": 0.4, **({"objective": objective} if objective else {})},
+        extra={"outputs": outputs, "threshold": 0.4, **({"task": task} if task else {})},
     )
     return folder

@@ -32,7 +32,7 @@ def serving(places: Places, trained: Place, data: pl.DataFrame | str = PRODUCTIO
     """A place that is ready to serve; inputs are files named like `scores` and `labels`."""
     place = places()
     place.put("data", data)
-    place.mount_baseline(trained)
+    place.mount("baseline", trained)
     for name, content in inputs.items():
         place.put(name, content, "part-0000-of-0001.csv.out" if name == "scores" else "data.csv")
     return place
@@ -52,7 +52,7 @@ def test_a_file_that_is_no_table_is_refused(
     places: Places, trained: Place, mode: str, content: bytes, file: str, words: list[str]
 ) -> None:
     place = places()
-    place.mount_baseline(trained)
+    place.mount("baseline", trained)
     place.put("data", content, file)
 
     refused(place, mode, DATA, *words)
@@ -61,7 +61,7 @@ def test_a_file_that_is_no_table_is_refused(
 @pytest.mark.parametrize("mode", ["train", "serve"])
 def test_a_header_without_rows_is_refused(places: Places, trained: Place, mode: str) -> None:
     place = places()
-    place.mount_baseline(trained)
+    place.mount("baseline", trained)
     place.put("data", "id,day,amount,wait,size,city,note\n")
 
     refused(place, mode, DATA, "rows")
@@ -70,7 +70,7 @@ def test_a_header_without_rows_is_refused(places: Places, trained: Place, mode: 
 @pytest.mark.parametrize("mode", ["train", "serve"])
 def test_an_empty_folder_is_refused(places: Places, trained: Place, mode: str) -> None:
     place = places()
-    place.mount_baseline(trained)
+    place.mount("baseline", trained)
     (place.root / "processing/input/data").mkdir(parents=True)
 
     refused(place, mode, DATA, "input 'data' is empty")
@@ -260,6 +260,6 @@ def test_one_dirty_label_of_a_binary_model_is_refused(places: Places, model: Pat
 @pytest.mark.parametrize("mode", ["train", "serve"])
 def test_more_than_one_machine_is_refused(places: Places, trained: Place, mode: str) -> None:
     place = serving(places, trained)
-    place.hosts("algo-1", "algo-2")
+    place.hosts("algo-1", "algo-2", current="algo-1")
 
     refused(place, mode, SETTINGS, "monitoring runs on one machine, the job has 2")

@@ -162,7 +162,7 @@ def test_several_files_are_one_table(places: Places, trained: Place) -> None:
     parts = places()
     parts.put("data", PRODUCTION.head(700), "a.csv")
     parts.put("data", PRODUCTION.slice(700), "b.csv")
-    parts.mount_baseline(trained)
+    parts.mount("baseline", trained)
     parts.run("serve")
 
     assert parts.read("drift.json") == whole.read("drift.json")
@@ -254,7 +254,7 @@ def test_an_outcome_that_is_no_number_yet_is_unlabelled(places: Places, trained:
 def test_a_model_of_many_classes_is_judged_by_drift_alone(
     places: Places, table: pl.DataFrame, tmp_path: Path, classes: list[str]
 ) -> None:
-    trained = places.trained(table, model=model_of("multi:softprob", ["predicted_label", "score"], tmp_path / "model"))
+    trained = places.trained(table, model=model_of("multiclass", ["predicted_label", "score"], tmp_path / "model"))
     scores = scored(PRODUCTION).select("id", pl.lit(classes[0]).alias("predicted_label"), "score")
     labels = PRODUCTION.select("id", y=pl.Series([classes[number % len(classes)] for number in range(2000)]))
     place = places.served(trained, PRODUCTION, scores=scores, labels=labels)
@@ -269,7 +269,7 @@ def test_a_model_of_many_classes_is_judged_by_drift_alone(
 def test_many_classes_are_warned_of_once(
     places: Places, table: pl.DataFrame, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    trained = places.trained(table, model=model_of("multi:softprob", ["score"], tmp_path / "model"))
+    trained = places.trained(table, model=model_of("multiclass", ["score"], tmp_path / "model"))
     places.served(trained, PRODUCTION, scores=scored(PRODUCTION), labels="id,y\nr1-0,low\n")
 
     streams = capfd.readouterr()
@@ -277,14 +277,14 @@ def test_many_classes_are_warned_of_once(
 
 
 def test_numbers_of_a_regression_may_all_be_0_or_1(places: Places, table: pl.DataFrame, tmp_path: Path) -> None:
-    trained = places.trained(table, model=model_of("count:poisson", ["score"], tmp_path / "model"))
+    trained = places.trained(table, model=model_of("regression", ["score"], tmp_path / "model"))
     labels = rows(2000, seed=1).select("id", "y")
     place = places.served(trained, PRODUCTION, scores=scored(PRODUCTION), labels=labels)
 
     assert "regression_metrics" in place.read("model_quality.json")
 
 
-def test_what_is_set_of_the_labels_stands_before_the_models_objective(
+def test_what_is_set_of_the_labels_stands_before_the_models_task(
     places: Places, table: pl.DataFrame, model: Path
 ) -> None:
     labels = PRODUCTION.select("id", y=pl.col("amount"))

@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.monitoring.baseline import PredictionBaseline, task_of
+from components.monitoring.baseline import PredictionBaseline
 from components.monitoring.train import spread_of_stretches
 from shared.artefact import open_artefact
-from tests.components.monitoring.places import IDS, Place, Places, rows
+from tests.components.monitoring.places import IDS, Place, Places, model_of, rows
 
 
 def columns(place: Place) -> dict[str, Any]:
@@ -171,19 +171,11 @@ def test_the_models_scores_become_the_baseline_of_the_prediction(
     }
 
 
-@pytest.mark.parametrize(
-    ("objective", "task"),
-    [
-        ("binary:logistic", "binary"),
-        ("multi:softprob", "multiclass"),
-        ("reg:gamma", "regression"),
-        ("count:poisson", "regression"),
-        ("rank:ndcg", None),
-        (None, None),
-    ],
-)
-def test_the_objective_tells_the_task(objective: str | None, task: str | None) -> None:
-    assert task_of(objective) == task
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression", None])
+def test_the_task_is_what_the_models_manifest_says(places: Places, tmp_path: Path, task: str | None) -> None:
+    place = places.trained(rows(200), model=model_of(task, ["score"], tmp_path / "model"))
+
+    assert place.read("baseline.json", "baseline")["prediction"]["task"] == task
 
 
 def test_a_baseline_from_before_the_task_was_kept_knows_none() -> None:

@@ -16,10 +16,10 @@ SETTINGS, DATA = 2, 3
 def refused(place: Any, *parts: str) -> None:
     """The last run failed with a sentence with these parts where SageMaker reads it, and left nothing."""
     for part in parts:
-        assert part in place.message()
-    assert place.message() == place.failure()
-    assert "\n" not in place.message()
-    assert place.message().endswith((".", "?"))
+        assert part in place.message
+    assert place.message == place.failure
+    assert "\n" not in place.message
+    assert place.message.endswith((".", "?"))
     assert place.written() == []
 
 
@@ -32,7 +32,7 @@ def train(place: Any, data: Any, settings: Any, code: int, *parts: str, file: st
 def serve(
     production: Any, trained: Any, data: Any, code: int, *parts: str, file: str = "data.csv", **settings: Any
 ) -> None:
-    production.mount_state(trained)
+    production.mount("state", trained)
     production.put("data", data, file)
     assert production.run("serve", **settings) == code
     refused(production, *parts)
@@ -341,14 +341,14 @@ def test_too_many_rejected_rows_fail_the_job(production: Any, trained: Any, raw:
 
 def test_just_as_many_rejected_rows_as_allowed_do_not(production: Any, trained: Any, raw: pl.DataFrame) -> None:
     seats = raw["seats"].cast(pl.String).set(raw["trip"] < "00040", "?")
-    production.mount_state(trained)
+    production.mount("state", trained)
     production.put("data", raw.with_columns(seats))
 
     assert production.run("serve") == 0
 
 
 def test_a_new_category_fails_nothing(production: Any, trained: Any, raw: pl.DataFrame) -> None:
-    production.mount_state(trained)
+    production.mount("state", trained)
     production.put("data", raw.with_columns(carrier=pl.lit("NEW")))
 
     assert production.run("serve") == 0

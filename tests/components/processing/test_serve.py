@@ -21,7 +21,7 @@ def raw(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def served(production: Any, trained: Any, data: Any, file: str = "data.csv", **settings: Any) -> int:
-    production.mount_state(trained)
+    production.mount("state", trained)
     production.put("data", data, file)
     code: int = production.run("serve", **settings)
     return code
@@ -64,7 +64,7 @@ def test_order_and_number_of_rows_are_kept(trained: Any, production: Any, raw: p
 
     assert production.served()["column_1"].to_list() == shuffled["trip"].to_list()
     assert not (production.output("rejected") / "part-0000-of-0001.csv").exists()
-    assert production.message() == "400 rows, none rejected."
+    assert production.message == "400 rows, none rejected."
     assert production.report()["rows"] == 400
 
 
@@ -100,7 +100,7 @@ def test_rows_that_do_not_fit_are_set_aside_with_number_and_reason(
     assert rejected["reason"][0] == "column 'distance' is 'far', wanted a finite number"
     assert rejected["trip"].to_list() == ["00004", "00009"]
     assert production.served().height == 398
-    assert production.message().startswith("400 rows, 2 rejected; the first is row 5: column 'distance' is 'far'")
+    assert production.message.startswith("400 rows, 2 rejected; the first is row 5: column 'distance' is 'far'")
 
 
 def test_all_rows_in_are_either_written_or_rejected(trained: Any, production: Any, raw: pl.DataFrame) -> None:
@@ -197,7 +197,7 @@ def test_the_same_rows_twice_give_the_same_bytes(trained: Any, production: Any, 
 
 
 def test_files_are_served_in_the_order_of_their_names(trained: Any, production: Any, raw: pl.DataFrame) -> None:
-    production.mount_state(trained)
+    production.mount("state", trained)
     production.put("data", raw[200:], "b.csv")
     production.put("data", raw[:200], "a.csv")
 
@@ -216,13 +216,13 @@ def test_each_host_serves_its_own_files(trained: Any, production: Any, raw: pl.D
 
 def test_a_host_without_files_writes_nothing_and_ends_well(trained: Any, production: Any) -> None:
     production.hosts("algo-1", "algo-2", current="algo-2")
-    production.mount_state(trained)
+    production.mount("state", trained)
     (production.root / "processing/input/data").mkdir(parents=True)
 
     assert production.run("serve") == 0
 
     assert production.written() == []
-    assert production.message() == "0 rows, none rejected."
+    assert production.message == "0 rows, none rejected."
 
 
 # --- Over HTTP

@@ -37,7 +37,7 @@ def test_the_state_names_the_digest_of_each_raw_file(place: Any, table: pl.DataF
     place.put("data", table.tail(200), "2013/02.csv")
     place.put("validation", table.tail(50), "late.csv")
 
-    assert place.run("train", **settings) == 0, place.failure()
+    assert place.run("train", **settings) == 0, place.failure
     paths = {name: place.root / "processing/input" / name for name in ("data/2013/01.csv", "data/2013/02.csv")}
     paths["validation/late.csv"] = place.root / "processing/input/validation/late.csv"
     assert place.manifest()["extra"]["data"] == {
@@ -302,7 +302,7 @@ def test_without_a_header_columns_are_numbered(place: Any, production: Any) -> N
     assert place.run("train", target="column_3", ids=["column_1"], header=False) == 0
     assert place.table("train").columns == ["column_1", "column_2", "column_3"]
 
-    production.mount_state(place)
+    production.mount("state", place)
     production.put("data", "7,1\n8,2\n")
     assert production.run("serve") == 0
     assert production.served().rows() == [("7", "1.0"), ("8", "2.0")]
@@ -377,7 +377,7 @@ def test_the_report_counts_rows_and_the_profile_knows_each_column(trained: Any, 
     assert distance["missing"] == training["distance"].null_count()
     assert columns["carrier"]["parts"]["train"]["distinct"] == training["carrier"].drop_nulls().n_unique()
     assert columns["late"]["parts"]["train"]["mean"] == pytest.approx((training["delay"] >= 15).mean())
-    assert trained.message() == f"4 features; rows: {training.height:,} train, {376 - training.height:,} validation."
+    assert trained.message == f"4 features; rows: {training.height:,} train, {376 - training.height:,} validation."
 
 
 def test_nothing_temporary_is_left(trained: Any) -> None:

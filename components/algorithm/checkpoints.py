@@ -1,0 +1,234 @@
+"""Checkpoints: the rounds so far in one file, from which another start of the same training goes on exactly.
+
+A checkpoint is a ZIP archive that is not compressed: `checkpoint.json`, which says what made it and how each round was
+measured, and the framework's own files. Its name holds the number of rounds and the digest of its bytes, so that a file
+that was cut off or changed on its way is known before anything in it is read. Nothing in it is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import signal
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from components.algorithm.model import Progress
+from components.algorithm.rows import Tables
+from components.algorithm.settings import AlgorithmSettings
+from components.algorithm.stop import Stop
+from shared.artefact import library_versions
+from shared.errors import ArtefactError, Stopped, names
+from shared.files import json_text, write_bytes
+from shared.version import VERSION
+
+CONTENT: Final = "checkpoint.json"
+PATTERN: Final = "checkpoint-*.zip"
+KEPT: Final = 2
+"""The newest, and the one before in case the newest is damaged on its way."""
+SECONDS: Final = 30.0
+"""Least time between two checkpoints: what a job that is killed without a signal has to train again."""
+SHARE: Final = 0.02
+"""Most of the time that writing checkpoints may take, whatever the size of the model and the speed of the folder."""
+
+Files = Mapping[str, bytes]
+Origin = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training has come to.
+
+    Attributes:
+        path: where it lies.
+        origin: what made it; see `origin_of`.
+        progress: what `Progress.state` gave.
+        files: what the framework needs to go on.
+    """
+
+    path: Path
+    origin: Origin
+    progress: Mapping[str, Any]
+    files: Files
+
+
+class Checkpoints:
+    """The checkpoints of one training in a folder; without a folder there are none.
+
+    Args:
+        folder: where they lie; None when nobody asked for any.
+        origin: what makes them.
+        log: gets one line for whatever is found, used or refused.
+    """
+
+    def __init__(self, folder: Path | None, origin: Origin, log: logging.Logger) -> None:
+        self._folder = folder
+        self._origin = origin
+        self._log = log
+        self._own: list[Path] = []
+        self._cost = 0.0
+        self._last = time.monotonic()
+        self._writable = folder is not None and self._cleared(folder)
+
+    def _cleared(self, folder: Path) -> bool:
+        """Remove what a killed job has left half-written; whether the folder can be written."""
+        try:
+            # Tried, because for root and on some mounts the permissions alone do not tell.
+            with tempfile.NamedTemporaryFile(prefix=".checkpoint-", dir=folder):
+                pass
+            for path in folder.glob(".checkpoint-*"):
+                path.unlink()
+        except OSError as error:
+            self._log.warning("no checkpoints: %s cannot be written: %s.", folder, error.strerror)
+            return False
+        return True
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that this training itself has made; None when it must start anew."""
+        if self._folder is None:
+            return None
+        foreign: Checkpoint | None = None
+        for path in sorted(self._folder.glob(PATTERN), reverse=True):
+            try:
+                found = opened(path)
+            except ArtefactError as error:
+                self._log.warning("%s", error)
+                continue
+            if found.origin == self._origin:
+                self._own = [path]
+                self._log.info("training goes on after round %d, from checkpoint %s.", rounds_of(found), path)
+                return found
+            foreign = foreign or found
+        if foreign is not None:
+            told = names(differences(self._origin, foreign.origin))
+            self._log.warning("checkpoint %s is of another training (other %s): starting anew.", foreign.path, told)
+        return None
+
+    def after_round(self, progress: Progress, stop: Stop, files: Callable[[], Files]) -> bool:
+        """Write a checkpoint if it is time for one, or if the process was told to stop.
+
+        Args:
+            progress: the training, the round that has just ended included.
+            stop: tells whether a signal has come.
+            files: makes what the framework needs to go on.
+
+        Returns:
+            Whether training should end now, because of a signal, with the rounds that there are.
+
+        Raises:
+            Stopped: a signal has come, and another start can go on from the checkpoint that was written.
+        """
+        if stop.signum is None:
+            if self._writable and time.monotonic() - self._last >= max(SECONDS, self._cost / SHARE):
+                self._write(progress, files())
+            return False
+        name = signal.Signals(stop.take()).name
+        path = self._write(progress, files()) if self._writable else None
+        if path is not None:
+            self._log.warning("stopped by %s after round %d: the checkpoint is %s.", name, progress.rounds, path)
+            raise Stopped(stop.take())
+        self._log.warning(
+            "stopped by %s after round %d: no checkpoint, so the model of these rounds is kept.", name, progress.rounds
+        )
+        return True
+
+    def _write(self, progress: Progress, files: Files) -> Path | None:
+        """Write a checkpoint and remove those that it makes needless; None when it cannot be written."""
+        assert self._folder is not None
+        started = time.monotonic()
+        content = packed({CONTENT: description(self._origin, progress.state()), **files})
+        path = self._folder / f"checkpoint-{progress.rounds:06d}-{digest_of(content)}.zip"
+        try:
+            write_bytes(path, content)
+        except OSError as error:
+            self._log.warning("checkpoint %s cannot be written: %s.", path, error.strerror)
+            return None
+        finally:
+            self._last = time.monotonic()
+            self._cost = self._last - started
+        self._own = [*(kept for kept in self._own if kept != path), path][-KEPT:]
+        for other in set(self._folder.glob(PATTERN)) - set(self._own):
+            with suppress(OSError):
+                other.unlink()
+        return path
+
+
+def origin_of(tables: Tables, settings: AlgorithmSettings, libraries: tuple[str, ...], **machine: Any) -> Origin:
+    """What decides every bit of a model: JSON values, equal for two trainings only if their models are.
+
+    Args:
+        tables: the rows, and what is known of them.
+        settings: what to train.
+        libraries: distributions that do the arithmetic.
+        machine: what else it depends on, such as the number of threads, by which sums are split.
+    """
+    data = hashlib.sha256(json_text([tables.schema.to_json(), tables.classes, tables.state]).encode())
+    for rows in (tables.train, tables.validation):
+        for array in (rows.features, rows.target) if rows is not None else ():
+            data.update(str(array.shape).encode())
+            data.update(np.ascontiguousarray(array).data.cast("B"))
+    return {
+        "quartet": VERSION,
+        **library_versions(libraries),
+        **{f"setting {name}": value for name, value in settings.model_dump(mode="json").items()},
+        **machine,
+        "data": data.hexdigest(),
+    }
+
+
+def differences(wanted: Origin, found: Origin) -> Iterator[str]:
+    """Names of what two origins do not agree in."""
+    return (name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name))
+
+
+def description(origin: Origin, progress: Mapping[str, Any]) -> bytes:
+    """`checkpoint.json`. A metric may be infinite or no number, which Python's JSON can say."""
+    return json.dumps({"origin": origin, "progress": progress}).encode()
+
+
+def packed(files: Files) -> bytes:
+    """The files as a ZIP archive: the same files, the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            # With a fixed time, 1980: that is ZipInfo's default.
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
+
+
+def opened(path: Path) -> Checkpoint:
+    """The checkpoint in a file.
+
+    Raises:
+        ArtefactError: it is not what was written.
+    """
+    try:
+        content = path.read_bytes()
+        if not path.stem.endswith(f"-{digest_of(content)}"):
+            raise ArtefactError(f"checkpoint {path} is damaged (its SHA-256 differs from its name): it is not used.")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        told = json.loads(files.pop(CONTENT))
+        return Checkpoint(path, told["origin"], told["progress"], files)
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise ArtefactError(f"checkpoint {path} cannot be read: {error}. It is not used.") from None
+
+
+def digest_of(content: bytes) -> str:
+    """The first 16 hexadecimal digits of the SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def rounds_of(checkpoint: Checkpoint) -> int:
+    """How many rounds a checkpoint holds."""
+    return int(checkpoint.path.name.split("-")[1])
