@@ -180,7 +180,8 @@ def periods_section(outcome: Outcome, storage: Storage) -> Section:
             Series("model", xs, tuple(value for _, value in curve)),
             Series("trivial", xs, (TRIVIAL_AUC,) * len(xs), dashed=True),
         ]
-        blocks.append(Lines("AUC by period", "period, in order", "AUC", tuple(series)))
+        named = tuple(scored.period or str(place) for place, scored in enumerate(outcome.scored, start=1))
+        blocks.append(Lines("AUC by period", "period", "AUC", tuple(series), names=named))
     text = (
         "AUC is the share of pairs of a positive and a negative row that the score puts in the right order, measured "
         "once the outcomes are known; a model that gives every row the same score has 0.5."

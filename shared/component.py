@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from shared.contract import Contract, Hosts
 from shared.errors import SettingsError, did_you_mean, names, unwritable
+from shared.files import is_full, without_room
 from shared.schema import Schema
 from shared.settings import Settings
 
@@ -63,6 +65,10 @@ class Job(Generic[S]):
     log: logging.Logger
     message: str = ""
     """What to tell in the job's ExitMessage when it ends well."""
+    checkpoints: Path | None = None
+    """Folder for checkpoints; None: nobody asked for any."""
+    stopped: int | None = None
+    """The signal that ended the work before its time, where what was made is worth keeping all the same."""
     on_demand: tuple[str, ...] = ()
     """Outputs that not every run writes: no folder is made for them before one is asked for."""
     _staging: dict[str, Path] = field(default_factory=dict)
@@ -105,8 +111,12 @@ class Job(Generic[S]):
             for folder in reversed(missing):
                 folder.mkdir(exist_ok=True)
                 self._made.append(folder)
+            # What a killed job of the same host has left; other hosts may be at work in the same folder.
+            for left in target.glob(f".staging-{self.hosts.part}-*"):
+                shutil.rmtree(left, ignore_errors=True)
         # Inside the target: each output may be a mount of its own, and only moves within one are atomic.
-        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=".staging-", dir=target)))
+        prefix = f".staging-{self.hosts.part}-"
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=target)))
 
     @contextmanager
     def staged(self) -> Iterator[None]:
@@ -116,25 +126,47 @@ class Job(Generic[S]):
                 for name in self.outputs:
                     if name not in self.on_demand:
                         self.output(name)
-                yield
-                for name, staging in self._staging.items():
-                    target = self.outputs[name]
-                    if target is not None:
-                        move_files(staging, target)
+                try:
+                    yield
+                    self._publish()
+                except Exception as error:
+                    if is_full(error):
+                        raise self._full() from error
+                    raise
         except BaseException:
             for folder in reversed(self._made):
                 with suppress(OSError):
                     folder.rmdir()
             raise
 
+    def _publish(self) -> None:
+        """Move every file to its place, or none."""
+        moved: list[Path] = []
+        try:
+            for name, staging in self._staging.items():
+                target = self.outputs[name]
+                for path in moved_files(staging, target) if target else ():
+                    moved.append(path)
+        except BaseException:
+            for path in moved:
+                path.unlink(missing_ok=True)
+            raise
 
-def move_files(source: Path, target: Path) -> None:
-    """Move every file below `source` to the same place below `target`."""
+    def _full(self) -> SettingsError:
+        """That there is no room: of all volumes that are written to, on the one with the least."""
+        places = {f"output {name!r}": self.outputs[name] or staging for name, staging in self._staging.items()}
+        places["what the job sets aside"] = Path(tempfile.gettempdir())
+        fullest = min(places, key=lambda what: shutil.disk_usage(places[what]).free)
+        return without_room(fullest, places[fullest])
+
+
+def moved_files(source: Path, target: Path) -> Iterator[Path]:
+    """Move every file below `source` to the same place below `target`, one at each step; where it is now."""
     for path in sorted(source.rglob("*")):
         if path.is_file():
             place = target / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
+            yield path.replace(place)
 
 
 @dataclass(frozen=True)

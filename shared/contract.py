@@ -123,8 +123,10 @@ class Contract:
 
     @property
     def checkpoints(self) -> Path:
-        """`checkpoints`: exists only when the job asked for checkpoints."""
-        return self.root / "checkpoints"
+        """`checkpoints`, or LocalPath of the job's CheckpointConfig: exists only when the job asked for checkpoints."""
+        config = self.root / "input/config/checkpointconfig.json"
+        told = read_config(config).get("LocalPath") if config.exists() else None
+        return self.relocated(told) if told else self.root / "checkpoints"
 
     def channel(self, name: str) -> Path:
         """`input/data/<name>`: a training channel."""

@@ -240,6 +240,7 @@ def run_job(
         settings=gathered(component.settings, contract, environment, start.arguments, inputs.get("settings")),
         inputs=inputs,
         outputs=output_folders(component, start.mode, contract),
+        checkpoints=contract.checkpoints if contract.checkpoints.is_dir() else None,
         on_demand=component.ports(start.mode).optional_outputs,
         hosts=contract.hosts(),
         log=log,
@@ -248,6 +249,8 @@ def run_job(
         job.input(name)
     with job.staged():
         work(job)
+    if job.stopped is not None:
+        raise Stopped(job.stopped)
     contract.write_message(job.message or "Completed.", log)
     log.info(job.message or "completed")
     return EXIT_OK

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from shared.errors import DataError
+from shared.errors import DataError, QuartetError, SettingsError
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+FULL_IN_WORDS: Final = (*(f"(os error {number})" for number in FULL), "FileStream.Write incomplete")
+"""How a full disk is told by libraries that raise an exception without its number: those in Rust, and XGBoost."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk, or the user's share of it, is full."""
+    if isinstance(error, QuartetError):
+        return False
+    return getattr(error, "errno", None) in FULL or any(words in str(error) for words in FULL_IN_WORDS)
+
+
+def without_room(what: str, place: Path) -> SettingsError:
+    """What cannot be written to an existing place because the volume there is full."""
+    total = shutil.disk_usage(place).total
+    return SettingsError(
+        f"{what} cannot be written to {place}: no space left, the volume holds {total:,} bytes in all. "
+        "Give the job a larger one (VolumeSizeInGB), or fewer rows."
+    )
 
 
 @contextmanager

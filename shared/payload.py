@@ -17,7 +17,7 @@ from polars.exceptions import PolarsError
 from shared.errors import names
 from shared.ragged import first_ragged
 from shared.schema import Schema
-from shared.tables import HEADERLESS, conformed
+from shared.tables import BYTE_ORDER_MARK, HEADERLESS, conformed, is_text
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
@@ -39,7 +39,6 @@ COMPRESSED: Final = {
     b"\x78\xda": "zlib",
 }
 """First bytes by which Polars knows a compressed body (RFC 1952, 8878, 1950), which it would decompress to any size."""
-BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class RefusedRequest(Exception):
@@ -258,15 +257,6 @@ def uncompressed(body: bytes) -> bytes:
         # Polars looks for compression first and skips the mark afterwards.
         return BYTE_ORDER_MARK + body
     raise _bad(f"the body is compressed ({found}), wanted plain text. Send it uncompressed.")
-
-
-def is_text(body: bytes) -> bool:
-    """Whether bytes are UTF-8."""
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def without_blank_lines(body: bytes) -> bytes:

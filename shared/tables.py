@@ -7,6 +7,7 @@ column and value instead of by a parser's offset.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import gzip
 import logging
@@ -36,6 +37,9 @@ FORMATS: Final = {
     ".ndjson": "jsonl",
 }
 Format = Literal["csv", "parquet", "jsonl"]
+BYTE_ORDER_MARK: Final = codecs.BOM_UTF8
+ZLIB_IN_TEXT: Final = (b"x^", b"x\x01")
+"""How zlib begins, as far as text can begin so too."""
 
 
 @dataclass(frozen=True)
@@ -368,7 +372,7 @@ def _scan(path: Path, csv: Csv, named: Sequence[str] | None = None) -> pl.LazyFr
         case _:
             schema = dict.fromkeys(named, pl.String) if named and not csv.header else None
             return pl.scan_csv(
-                path,
+                _source(path),
                 has_header=csv.header,
                 separator=csv.separator,
                 null_values=list(csv.missing),
@@ -376,6 +380,29 @@ def _scan(path: Path, csv: Csv, named: Sequence[str] | None = None) -> pl.LazyFr
                 schema=schema,
                 glob=False,
             )
+
+
+def _source(path: Path) -> Path | bytes:
+    """The file; where it is text that begins as zlib does, its content behind a mark.
+
+    Polars looks for compression first and skips the mark afterwards, and would unpack a column `x^2` into nothing.
+    Such a file, and no other, is held in memory.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(2)
+        if head not in ZLIB_IN_TEXT:
+            return path
+        content = head + stream.read()
+    return BYTE_ORDER_MARK + content if is_text(content) else path
+
+
+def is_text(content: bytes) -> bool:
+    """Whether bytes are UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_names(path: Path, wanted: Sequence[str], csv: Csv) -> None:

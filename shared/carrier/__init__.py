@@ -24,6 +24,7 @@ from shared.carrier.jobs import KINDS, Carried, JobFailedError, base_folder, hos
 from shared.carrier.s3 import Place, Store
 from shared.contract import Contract, cut
 from shared.errors import EXIT_INTERNAL, EXIT_OK, QuartetError, Stopped
+from shared.files import is_full, without_room
 
 LAST_SECONDS: Final = {True: 15.0, False: 300.0}
 """For the last upload, by whether we were told to stop: AWS Batch kills 30 s after SIGTERM, and the child had 12."""
@@ -74,8 +75,12 @@ def carried_out(component: str, argv: Sequence[str], environment: Mapping[str, s
     except QuartetError as error:
         reason, code = str(error), error.exit_code
     except Exception as error:
-        log.exception("internal error")
-        reason, code = f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL
+        if carried and is_full(error):
+            full = without_room("what the job carries", carried[0].contract.root)
+            reason, code = str(full), full.exit_code
+        else:
+            log.exception("internal error")
+            reason, code = f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL
     log.error(reason)
     return failed(carried[0], reason, code, log) if carried else code
 

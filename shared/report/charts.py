@@ -272,7 +272,7 @@ def lines(block: Lines, width: float = 340, height: float = 300) -> str:
     if not known:
         return nothing(block.title, width)
     (x_low, x_high), (y_low, y_high) = _domains(block, known)
-    x_marks, y_marks = ticks(x_low, x_high, 5), ticks(y_low, y_high, 5)
+    y_marks = ticks(y_low, y_high, 5)
     top, bottom = 8.0, height - 38
     down = Scale(y_low, y_high, bottom, top)
     ends = _end_labels(known, x_low, x_high, down)
@@ -280,11 +280,14 @@ def lines(block: Lines, width: float = 340, height: float = 300) -> str:
         top += 15.0 * len(known) + 4
     down = Scale(y_low, y_high, bottom, top)
     left = 22 + max(width_of(text) for text in tick_labels(y_marks))
-    right = width - (8 if ends is None else min(110.0, 10 + max(width_of(series.name) for series in known)))
+    half_name = max((width_of(name) for name in block.names), default=0.0) / 2 + 2
+    ending = 8.0 if ends is None else min(110.0, 10 + max(width_of(series.name) for series in known))
+    right = width - max(ending, half_name)
     across = Scale(x_low, x_high, left, right)
+    x_marks, x_texts = _bottom_marks(block, across)
     parts = [
         left_axis(down, y_marks, left, right),
-        bottom_axis(across, x_marks, bottom),
+        bottom_axis(across, x_marks, bottom, x_texts),
         _axis_titles(block, across, down),
     ]
     if block.diagonal:
@@ -300,6 +303,18 @@ def lines(block: Lines, width: float = 340, height: float = 300) -> str:
     named = ", ".join(series.name for series in known if series.name)
     title = f"{block.title}: {block.y_label} by {block.x_label}" + (f", {named}" if named else "")
     return drawing(width, height, title, *parts)
+
+
+def _bottom_marks(block: Lines, across: Scale) -> tuple[Sequence[float], Sequence[str]]:
+    """Where the x axis is marked, and how: round numbers, or as many of the names as have room."""
+    if not block.names:
+        marks = ticks(across.low, across.high, 5)
+        return marks, tick_labels(marks)
+    room = (across.end - across.start) / max(across.high - across.low, 1)
+    apart = math.ceil((max(map(width_of, block.names)) + 8) / room)
+    first, last = math.ceil(across.low), math.floor(across.high)
+    places = range(first, last + 1, apart)
+    return places, [block.names[place - 1] if 0 < place <= len(block.names) else "" for place in places]
 
 
 def _domains(block: Lines, known: Sequence[Series]) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -205,7 +205,10 @@ class Series(Record):
 
 @dataclass(frozen=True)
 class Lines(Record):
-    """Lines over common axes. `diagonal` adds y = x for reference and gives both axes the same range."""
+    """Lines over common axes. `diagonal` adds y = x for reference and gives both axes the same range.
+
+    `names`, where there are any, stand on the x axis in the places of 1, 2, and so on.
+    """
 
     title: str
     x_label: str
@@ -213,6 +216,13 @@ class Lines(Record):
     series: tuple[Series, ...]
     diagonal: bool = False
     note: str = ""
+    names: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """A name for each place at which there is a point."""
+        places = {x for series in self.series for x in series.x if x is not None}
+        if self.names and not places <= set(range(1, len(self.names) + 1)):
+            raise ValueError(f"lines: {self.title!r} has {len(self.names)} names, wanted one for each of its points.")
 
 
 @dataclass(frozen=True)

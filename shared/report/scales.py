@@ -16,18 +16,25 @@ _MINUS = "\u2212"
 
 
 def number(value: Number, digits: int = 3) -> str:
-    """A number for reading: thousands apart, fractions to `digits` significant digits, whole numbers in full.
+    """A number for reading: fractions to `digits` significant digits, whole numbers in full, long ones with thousands
+    apart. Those of four digits stay whole: many are years, or times of day such as 1530.
 
-    1234567 is `1,234,567`; 0.70312 is `0.703`; 1234.56 is `1,235`; 0.00001234 is `1.23×10⁻⁵`; None and NaN an en dash.
+    1234567 is `1,234,567`; 0.70312 is `0.703`; 1234.56 is `1235`; 0.00001234 is `1.23×10⁻⁵`; None and NaN an en dash.
     """
     if value is None or not math.isfinite(value):
         return MISSING
     if value == 0 or (isinstance(value, int) and abs(value) < 1e15):
-        return _signed(f"{value:,.0f}")
+        return _signed(_grouped(value, 0))
     if not 1e-4 <= abs(value) < 1e15:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         return _signed(f"{_short(mantissa)}\u00d710{str(int(exponent)).translate(_SUPERSCRIPT)}")
-    return _signed(_short(f"{value:,.{_decimals(value, digits)}f}"))
+    return _signed(_short(_grouped(value, _decimals(value, digits))))
+
+
+def _grouped(value: float, decimals: int) -> str:
+    """So many decimals, and thousands apart where more than four digits stand before the point."""
+    text = f"{value:.{decimals}f}"
+    return text if len(text.lstrip("-").partition(".")[0]) <= 4 else f"{value:,.{decimals}f}"
 
 
 def _decimals(value: float, digits: int) -> int:
@@ -167,4 +174,4 @@ def tick_labels(marks: Sequence[float]) -> tuple[str, ...]:
     if any("\u00d7" in text for text in texts):
         return tuple(texts)
     wanted = max((len(text.partition(".")[2]) for text in texts), default=0)
-    return tuple(_signed(f"{mark:,.{wanted}f}") for mark in marks)
+    return tuple(_signed(_grouped(mark, wanted)) for mark in marks)

@@ -12,10 +12,11 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from shared.component import Component
+from shared.component import Component, Job
 from shared.entrypoint import run
 
 
@@ -290,6 +291,44 @@ def test_an_output_on_a_mount_that_refuses_is_one_sentence(
         f"output 'state' cannot be written to {data}/processing/output/state: {os.strerror(number)}."
     )
     assert not (data / "processing/output").exists()
+
+
+def test_a_full_volume_is_one_sentence_and_leaves_nothing(mean: Component, data: Path) -> None:
+    """The kernel's error, made up here; tests/images fills a volume."""
+
+    def train(job: Job[Any]) -> None:
+        (job.output("state") / "state.json").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert run(replace(mean, train=train), ["train"], env(data)) == 2
+
+    said = (data / "output/failure").read_text()
+    assert re.fullmatch(
+        r"output 'state' cannot be written to \S+/processing/output/state: no space left, the volume holds [\d,]+ "
+        r"bytes in all\. Give the job a larger one \(VolumeSizeInGB\), or fewer rows\.",
+        said,
+    )
+    assert not (data / "processing/output").exists()
+
+
+def test_outputs_move_to_their_places_together_or_not_at_all(
+    mean: Component, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: list[Path] = []
+
+    def replaced(path: Path, target: Path) -> Path:
+        moves.append(target)
+        if len(moves) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.replace(path, target)
+        return target
+
+    monkeypatch.setattr(Path, "replace", replaced)
+
+    assert run(mean, ["train"], env(data)) == 2
+
+    assert [path.name for path in moves] == ["manifest.json", "state.json", "report.json"]
+    assert files(data / "processing/output") == []
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from shared.errors import DataError
-from shared.files import json_text, read_json, replacing, write_json
+from shared.files import is_full, json_text, read_json, replacing, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
@@ -46,3 +48,32 @@ def test_a_json_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes 
 
     with pytest.raises(DataError, match=said):
         read_json(path, "labels")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        # Polars 2.1 writing CSV or Arrow, and writing Parquet; XGBoost 3.4 writing a model.
+        OSError("No space left on device (os error 28)"),
+        RuntimeError("parquet: File out of specification: underlying IO error: No space left on device (os error 28)"),
+        ValueError("Check failed: std::fwrite(ptr, 1, size, fp_) == size: FileStream.Write incomplete"),
+    ],
+    ids=str,
+)
+def test_a_full_disk_is_known_by_its_number_or_in_the_words_of_a_library(error: Exception) -> None:
+    assert is_full(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "no such file"),
+        ValueError("os error 28"),
+        DataError("a.csv cannot be read: No space left on device (os error 28)."),
+    ],
+    ids=str,
+)
+def test_another_error_is_no_full_disk(error: Exception) -> None:
+    assert not is_full(error)

@@ -316,3 +316,24 @@ def test_raw_batches_keep_cells_as_text(tmp_path: Path) -> None:
     path = stored(tmp_path, "t.csv", "n,id\n007,a\n")
 
     assert next(raw_batches([path], ["id", "n"])).row(0) == ("a", "007")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+@pytest.mark.parametrize("first", ["x^2", "x\x01"])
+def test_text_that_begins_as_zlib_does_is_read_as_text(tmp_path: Path, name: str, first: str) -> None:
+    """Left to Polars, `x^2` is an error, or a table without rows."""
+    content = f"{first},y\n1,2\n3,4\n".encode()
+    path = stored(tmp_path, name, gzip.compress(content) if name.endswith(".gz") else content)
+
+    (table,) = raw_batches([path], (first, "y"))
+    (bare,) = raw_batches([path], ("a", "b"), HEADERLESS)
+
+    assert column_names(path) == (first, "y")
+    assert table.rows() == [("1", "2"), ("3", "4")]
+    assert bare.rows() == [(first, "y"), ("1", "2"), ("3", "4")]
+
+
+def test_a_single_column_that_begins_as_zlib_does_keeps_its_rows(tmp_path: Path) -> None:
+    path = stored(tmp_path, "t.csv", "x^2\n1\n")
+
+    assert read([path], inferred_schema([path])).to_dict(as_series=False) == {"x^2": [1]}

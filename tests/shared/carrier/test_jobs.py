@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from shared import carrier
 from shared.carrier.jobs import base_folder, hosts_of
-from shared.contract import Hosts
+from shared.contract import Contract, Hosts
 from shared.errors import SettingsError
 from tests.shared.carrier.conftest import ROOT
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """A carrier that has ended ignores signals, which belong to the test run."""
+    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in old.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("size", [2, 12, 10_000])
@@ -45,6 +61,31 @@ def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="cannot be written, and a job needs room"):
         base_folder({"SAGEMAKER_BASE_DIR": str(tmp_path / "file/ml")})
+
+
+@pytest.mark.usefixtures("signals")
+def test_inputs_without_room_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written: list[bytes] = []
+
+    def down() -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    job = SimpleNamespace(
+        contract=Contract(tmp_path),
+        description=SimpleNamespace(failure="s3://bucket/failure"),
+        hosts=Hosts(),
+        store=SimpleNamespace(write=lambda _place, content: written.append(content)),
+        down=down,
+        up=lambda: None,
+    )
+    monkeypatch.setattr(carrier, "opened", lambda *_: job)
+
+    assert carrier.carried_out("processing", [], {}, logging.getLogger("carrier")) == 2
+
+    assert written[0].decode().startswith(f"what the job carries cannot be written to {tmp_path}: no space left, ")
+    assert "internal error" not in caplog.text
 
 
 def test_nothing_of_it_is_imported_where_no_job_is_described() -> None:

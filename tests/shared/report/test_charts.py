@@ -188,6 +188,42 @@ def test_lines_whose_ends_lie_apart_are_named_there_and_others_in_a_legend() -> 
     assert {item.text for item in together.iter(f"{SVG}text") if item.get("class") == "name"} == {"one", "two"}
 
 
+def marks_below(root: ElementTree.Element) -> list[tuple[str, float]]:
+    """Labels of the axis at the bottom, and where their middles are."""
+    marks = [item for item in root.iter(f"{SVG}text") if item.get("class") == "mark" and item.get("x")]
+    lowest = sorted({float(item.get("y", "")) for item in marks})[-2]
+    return [
+        ("".join(item.itertext()), float(item.get("x", ""))) for item in marks if float(item.get("y", "")) == lowest
+    ]
+
+
+def test_years_on_an_axis_are_years() -> None:
+    root = parsed(Lines("sales", "year", "", (Series("s", (2010, 2014), (0, 1)),)))
+
+    assert [text for text, _ in marks_below(root)] == ["2010", "2011", "2012", "2013", "2014"]
+
+
+def test_named_places_are_marked_by_their_names() -> None:
+    months = ("2013-05", "2013-06", "2013-07")
+    root = parsed(Lines("AUC", "month", "AUC", (Series("s", (1, 2, 3), (0.7, 0.6, 0.7)),), names=months))
+
+    marks = marks_below(root)
+    assert tuple(text for text, _ in marks) == months
+    assert marks[-1][1] + width_of(months[-1]) / 2 <= 340
+
+
+def test_names_that_would_touch_are_left_out_at_equal_distances() -> None:
+    months = tuple(f"2013-{month:02d}" for month in range(1, 13))
+    places = tuple(range(1, 13))
+    root = parsed(Lines("AUC", "month", "AUC", (Series("s", places, places),), names=months))
+
+    marks = marks_below(root)
+    found = [months.index(text) for text, _ in marks]
+    assert 2 <= len(marks) < 12
+    assert len({after - before for before, after in pairwise(found)}) == 1
+    assert all(after - before > width_of(months[0]) for (_, before), (_, after) in pairwise(marks))
+
+
 def test_points_of_a_swarm_stay_in_their_row_and_do_not_coincide_where_sparse() -> None:
     moved = offsets([10.0] * 5, reach=12)
 

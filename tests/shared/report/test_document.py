@@ -117,6 +117,7 @@ def test_a_long_line_is_thinned_and_keeps_both_ends() -> None:
     [
         (lambda: Bars("b", ("a",), (1, 2)), "values has 2 items, wanted 1"),
         (lambda: Series("s", (1,), ()), "y has 0 items, wanted 1"),
+        (lambda: Lines("l", "x", "y", (Series("s", (1, 3), (0, 0)),), names=("a", "b")), "'l' has 2 names"),
         (lambda: Table(("a", "b"), ((1,),)), "row 0 has 1 cells, wanted 2"),
         (lambda: Table(("a", "b"), (), align="lx"), "align is 'lx'"),
         (lambda: Histograms("h", (0, 1), (1, 2), (1, 2)), "2 edges, wanted 3"),
