@@ -3,9 +3,11 @@
 #   PYTHON    the interpreter that makes the virtual environment
 #   VENV      where it lies; no spaces in this one (the checkout's own path may have some)
 #   UPGRADE   `make lock UPGRADE=1` moves every pin to its newest version
+#   BENCH     what `make bench` measures and how: names or all, --quick, --json FILE
 
 PYTHON ?= python3
 VENV ?= .venv
+BENCH ?= all
 BIN := $(VENV)/bin
 
 # Wheels only, each with its hash: nothing runs at install time and nothing comes in unseen. Quiet, but for errors.
@@ -15,11 +17,12 @@ LOCKED := $(PIP) --require-hashes --only-binary :all:
 # A stamp is the proof that a set is installed: newer than its lock, or the set is installed again.
 RUNTIME := $(VENV)/.installed-runtime
 DEVELOPMENT := $(VENV)/.installed-development
+PUBLISHING := $(VENV)/.installed-publishing
 TORCH := $(VENV)/.installed-torch
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: airflow asl clients development help demo mlflow test images test-images lint format lock schemas supply-chain torch clean
+.PHONY: airflow asl bench clients development help demo mlflow test images test-images lint format lock schemas supply-chain torch clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,6 +53,9 @@ format: $(DEVELOPMENT) ## Rewrite the code in the house's format
 
 airflow: $(VENV)-airflow/.installed ## Set up Airflow, for the tests that run the pipelines in it
 
+bench: $(RUNTIME) $(VENV)-benchmarks/.installed ## Measure the components beside their peers: a quarter of an hour (BENCH='all --quick': minutes)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
 asl: tests/asl/node_modules/.package-lock.json ## Set up the checker of state machines, which wants Node.js 18 or later
 
 schemas: $(RUNTIME) ## Write the schemas of the components' settings again, after a change of settings
@@ -69,9 +75,9 @@ supply-chain: $(VENV)-supply-chain/.installed ## Look for faults in workflows, s
 torch: $(TORCH) ## Add PyTorch's CPU build, which only the algorithm's torch framework needs
 
 clean: ## Remove the virtual environment and the tools' caches; the runs stay, in .quartet
-	for folder in "$(VENV)" "$(VENV)"-airflow "$(VENV)"-mlflow "$(VENV)"-sagemaker-v?; do if [ -e "$$folder/pyvenv.cfg" ]; then rm -rf "$$folder"; fi; done
+	for folder in "$(VENV)" "$(VENV)"-airflow "$(VENV)"-benchmarks "$(VENV)"-mlflow "$(VENV)"-sagemaker-v? "$(VENV)"-supply-chain; do if [ -e "$$folder/pyvenv.cfg" ]; then rm -rf "$$folder"; fi; done
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find components shared pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks components shared pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- The virtual environment -------------------------------------------------------------------------------------------
 
@@ -94,6 +100,12 @@ $(DEVELOPMENT): requirements/dev.txt $(RUNTIME)
 	@$(LOCKED) -r requirements/dev.txt
 	@touch "$@"
 
+# For release.yml, where it is all there is.
+$(PUBLISHING): requirements/publish.txt
+	@"$(PYTHON)" -m venv "$(VENV)"
+	@$(LOCKED) -r $<
+	@touch "$@"
+
 $(TORCH): requirements/torch-cpu.txt components/algorithm/requirements/torch-cpu.txt $(RUNTIME)
 	@echo "Adding PyTorch's CPU build from requirements/torch-cpu.txt." >&2
 	@$(LOCKED) -r components/algorithm/requirements/torch-cpu.txt
@@ -109,16 +121,19 @@ tests/asl/node_modules/.package-lock.json: tests/asl/package-lock.json
 
 # Programs of others that tests run, whose packages cannot live beside ours: each in an environment of its own.
 $(VENV)-airflow/.installed: tests/airflow/requirements.txt
+$(VENV)-benchmarks/.installed: benchmarks/requirements.txt
 $(VENV)-mlflow/.installed: tests/mlflow/requirements.txt
 $(VENV)-sagemaker-v2/.installed: tests/clients/v2.txt
 $(VENV)-sagemaker-v3/.installed: tests/clients/v3.txt
 $(VENV)-supply-chain/.installed: requirements/supply-chain.txt
 
+# A lock names everything, so nothing is left to resolve (--no-deps): in doing so, older pips take a package that another
+# one wants with an extra for one without a pin.
 $(VENV)-%/.installed:
 	@echo "Setting up $(@D) from $<: about a minute, this once." >&2
 	@if [ -e "$@" ]; then rm -rf "$(@D)"; fi
 	@"$(PYTHON)" -m venv "$(@D)"
-	@"$(@D)/bin/python" -m pip --disable-pip-version-check install --quiet --quiet --require-hashes --only-binary :all: -r $<
+	@"$(@D)/bin/python" -m pip --disable-pip-version-check install --quiet --quiet --require-hashes --no-deps --only-binary :all: -r $<
 	@touch "$@"
 
 # --- The lock files ----------------------------------------------------------------------------------------------------
@@ -132,11 +147,13 @@ lock: $(RUNTIME) ## Regenerate the lock files from the .in files
 	@$(LOCKED) -r requirements/uv.txt
 	@$(LOCK) requirements/shared.in requirements/pipelines.in requirements/build.in $(COMPONENTS:%=components/%.in) -o requirements/demo.txt
 	@$(LOCK) requirements/dev.in -c requirements/demo.txt -o requirements/dev.txt
+	@$(LOCK) requirements/publish.in -c requirements/dev.txt -o requirements/publish.txt
 	@$(LOCK) requirements/flights.in --no-deps -o requirements/flights.txt
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 	@$(LOCK) --only-binary :all: requirements/supply-chain.in -c requirements/demo.txt -o requirements/supply-chain.txt
 	@for set in $(COMPONENTS) $(addprefix algorithm/requirements/,torch-cpu xgboost-cuda torch-cuda); do \
 	  $(LOCK) requirements/shared.in "components/$$set.in" -c requirements/demo.txt -o "components/$$set.txt" || exit 1; done
 	@$(LOCK) tests/airflow/requirements.in -o tests/airflow/requirements.txt
+	@$(LOCK) --only-binary :all: benchmarks/requirements.in -o benchmarks/requirements.txt
 	@$(LOCK) --only-binary :all: tests/mlflow/requirements.in -o tests/mlflow/requirements.txt
 	@for sdk in v2 v3; do $(LOCK) --only-binary :all: "tests/clients/$$sdk.in" -o "tests/clients/$$sdk.txt" || exit 1; done
