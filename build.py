@@ -810,7 +810,9 @@ def pushed_digest(events: Iterable[Mapping[str, Any]], name: str) -> str:
                 f"{name} was not pushed: {event['error']}. See that the registry can be reached, that you are "
                 "logged in there, and that it has the repository."
             )
-        digest = event.get("aux", {}).get("Digest", digest)
+        # With containerd's store, which is Docker's own from 29 on, it stands in a line for people alone.
+        told = re.search(r"digest: (sha256:[0-9a-f]{64}) size:", event.get("status", ""))
+        digest = told[1] if told else event.get("aux", {}).get("Digest", digest)
     if not digest:
         raise BuildError(f"{name}: the registry named no digest, so it is not known what it holds.")
     return digest

@@ -665,10 +665,20 @@ def test_a_push_that_fails_in_its_stream_is_an_error() -> None:
         build.pushed_digest(events, "here/x:1")
 
 
-def test_a_push_ends_with_a_digest() -> None:
-    events: list[dict[str, Any]] = [{"status": "Pushed"}, {"aux": {"Tag": "1", "Digest": "sha256:ab", "Size": 5}}]
+DIGEST = "sha256:" + "ab" * 32
 
-    assert build.pushed_digest(events, "here/x:1") == "sha256:ab"
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"aux": {"Tag": "1", "Digest": DIGEST, "Size": 5}},
+        {"status": f"1: digest: {DIGEST} size: 1094"},  # all that Docker 28.5 says with containerd's store
+    ],
+)
+def test_a_push_ends_with_a_digest(last: dict[str, Any]) -> None:
+    events: list[dict[str, Any]] = [{"status": "Pushed"}, last]
+
+    assert build.pushed_digest(events, "here/x:1") == DIGEST
     with pytest.raises(BuildError, match="named no digest"):
         build.pushed_digest(events[:1], "here/x:1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ WRITES = {
 """The jobs that may write anything at all."""
 ELSEWHERE = {
     r"make (-C quartet )?[\w./ -]+": "what .ci/run and every user call",
+    r"make --silent bench .* \| tee benchmarks\.md \| \.github/scripts/table": "tests/benchmarks, in small",
     r"\.venv/bin/python -m pytest .*": "this test run",
     r"\.venv/bin/python build\.py build( .*)?": "tests/images",
     r"\.venv/bin/python build\.py size .* \| \.github/scripts/table": ".ci/run, and the table beside this file",
@@ -130,9 +132,27 @@ def test_a_role_in_aws_is_for_one_environment() -> None:
 
 
 def test_few_packages_are_installed_where_each_could_ask_for_the_identity() -> None:
-    made = {step["run"] for _, _, job in identified() for step in job["steps"] if "make" in step.get("run", "").split()}
+    made = {
+        (workflow, step["run"])
+        for workflow, _, job in identified()
+        for step in job["steps"]
+        if "make" in step.get("run", "").split()
+    }
 
-    assert made == {"make .venv/.installed-runtime", "make -C quartet .venv/.installed-runtime"}
+    assert made == {
+        ("release.yml", "make .venv/.installed-publishing"),
+        ("deploy.yml", "make -C quartet .venv/.installed-runtime"),
+        ("stage.yml", "make -C quartet .venv/.installed-runtime"),
+    }
+
+
+def test_those_few_packages_are_what_publishing_imports() -> None:
+    lock = (ROOT / "requirements/publish.txt").read_text()
+    own = {"components", "shared", *sys.stdlib_module_names}
+    for path in (ROOT / "build.py", ROOT / ".github/scripts/digests.py"):
+        found = set(re.findall(r"^ *(?:import|from) (\w+)", path.read_text(), flags=re.MULTILINE)) - own
+        assert found
+        assert [name for name in found if not re.search(rf"^{name}==", lock, flags=re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=ids)
@@ -348,7 +368,7 @@ def test_dependabot_looks_into_every_folder_that_pins_something() -> None:
     }
     locks = {
         path.parent
-        for folder in ("requirements", "components", "tests")
+        for folder in ("requirements", "benchmarks", "components", "tests")
         for path in (ROOT / folder).rglob("*.txt")
         if "--hash=sha256:" in path.read_text() and "node_modules" not in path.parts
     }
