@@ -19,13 +19,12 @@ ENVIRONMENT_VALUE: Final = 256
 ENVIRONMENT_VARIABLES: Final = 100
 ARGUMENT: Final = 256
 """Characters of a container argument of a processing job."""
-HYPERPARAMETER: Final = 2500
-"""Characters of a hyperparameter's value."""
-HYPERPARAMETERS: Final = 100
 PARAMETER_BYTES: Final = 4096
 """Bytes of a standard parameter in Parameter Store."""
 STATE_BYTES: Final = 256 * 1024
 """Bytes that pass from one state of a state machine to the next."""
+ANSWER: Final = 16 * 1024
+"""Bytes that a service's answer on a job has beside the request, at most: times, ARNs, uris filled in, a reason."""
 MACHINE_BYTES: Final = 1024 * 1024
 """Bytes of a state machine's definition."""
 OVERRIDES: Final = 8192
@@ -67,22 +66,6 @@ def check_environment(variables: Mapping[str, str], job: str) -> None:
             )
 
 
-def check_hyperparameters(values: Mapping[str, str], job: str) -> None:
-    """Make sure that a training job can be given these hyperparameters.
-
-    Raises:
-        SettingsError: it cannot.
-    """
-    if len(values) > HYPERPARAMETERS:
-        raise SettingsError(f"job {job!r} has {len(values)} hyperparameters, wanted at most {HYPERPARAMETERS}.")
-    for name, value in values.items():
-        if len(value) > HYPERPARAMETER:
-            raise SettingsError(
-                f"setting {name!r} of job {job!r} has {len(value):,} characters, wanted at most {HYPERPARAMETER:,} "
-                "of a hyperparameter. Shorten it."
-            )
-
-
 def check_parameter(name: str, value: str) -> str:
     """A value, if Parameter Store takes it.
 
@@ -101,13 +84,27 @@ def check_state_machine(definition: str, name: str) -> str:
     return _at_most(definition, MACHINE_BYTES, f"state machine {name!r}", "Shorten the settings in the manifest.")
 
 
-def check_payload(payload: str, name: str) -> str:
-    """What goes from state to state, if Step Functions takes it.
+def check_payload(payload: str, what: str, advice: str = "Put what is long into a file in S3.") -> str:
+    """What goes from state to state, or lies in a variable, if Step Functions takes it.
 
     Raises:
         SettingsError: it is too long.
     """
-    return _at_most(payload, STATE_BYTES, f"the input of {name!r}", "Put what is long into a file in S3.")
+    return _at_most(payload, STATE_BYTES, what, advice)
+
+
+def check_answer(request: str, job: str) -> str:
+    """A job's request, if what its service says of the job in the end can be a state's result: the request, and more.
+
+    Args:
+        request: as JSON, with the expressions that stand for uris.
+        job: the step's name.
+
+    Raises:
+        SettingsError: the answer may be too long.
+    """
+    check_payload(request + " " * ANSWER, f"the answer on job {job!r}", "Shorten the settings in the manifest.")
+    return request
 
 
 def check_overrides(overrides: str, job: str) -> str:
@@ -130,7 +127,7 @@ def check_template(template: str, name: str) -> str:
     Raises:
         SettingsError: it is too long.
     """
-    return _at_most(template, TEMPLATE_BYTES, f"template {name!r}", "Deploy it from S3 with --s3-bucket.")
+    return _at_most(template, TEMPLATE_BYTES, f"template {name!r}", "Name fewer alarms.")
 
 
 def _at_most(text: str, limit: int, what: str, advice: str) -> str:

@@ -33,6 +33,11 @@ def has_airflow() -> bool:
 
 
 @cache
+def has_peers() -> bool:
+    return Path(f"{sys.prefix}-benchmarks/.installed").is_file()
+
+
+@cache
 def has_clients() -> bool:
     return all(Path(f"{sys.prefix}-sagemaker-{sdk}/.installed").is_file() for sdk in ("v2", "v3"))
 
@@ -64,6 +69,7 @@ def has_browser() -> bool:
 
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "airflow": (has_airflow, "Airflow is not installed: make airflow"),
+    "benchmarks": (has_peers, "the benchmarks' peers are not installed: make bench"),
     "browser": (has_browser, "chromium is not installed"),
     "clients": (has_clients, "the clients' environments are not made: make clients"),
     "cuda": (has_cuda, "no NVIDIA device answers"),

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("components", "pipelines", "shared")
+PACKAGES = ("benchmarks", "components", "pipelines", "shared")
 COMPONENTS = ("algorithm", "explainability", "monitoring", "processing")
 SHAPE = (
     "README.md",

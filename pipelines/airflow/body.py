@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -61,11 +62,33 @@ def completed(context: Any, result: Mapping[str, Any]) -> None:
             raise RuntimeError(f"{kind} job {job[f'{words}Name']} is {status}, wanted Completed: {reason}.")
 
 
+def hopeless(reason: str) -> bool:
+    """Whether a job would fail again: it has ended with 2 or 3, so settings or data are wrong."""
+    return re.search(r"exit code: [23]\b", reason) is not None
+
+
+def retry_policy() -> dict[str, Any]:
+    """What keeps a job that would fail again from being tried again; nothing before Airflow 3.3, which has no such."""
+    try:
+        from airflow.sdk import RetryDecision, RetryPolicy
+    except ImportError:
+        return {}
+
+    class WhileThereIsHope(RetryPolicy):  # type: ignore[misc, unused-ignore]
+        def evaluate(self, exception: BaseException, *_more: Any, **_named: Any) -> Any:
+            if hopeless(str(exception)):
+                return RetryDecision.fail("settings and data do not get better by trying again")
+            return RetryDecision.default()
+
+    return {"retry_policy": WhileThereIsHope()}
+
+
 JOB = {
     **AWS,
     "check_interval": CHECK_INTERVAL,
     "action_if_job_exists": "timestamp",
     "post_execute": completed,
+    **retry_policy(),
 }
 # The operator of tuning jobs keeps its worker: the triggerer would give up after 480 looks, which may be too soon.
 TUNING = {**AWS, "check_interval": CHECK_INTERVAL, "post_execute": completed, "deferrable": False}

@@ -178,7 +178,6 @@ def _imports(dags: Sequence[Dag], sections: str) -> str:
     if "datetime" not in sections:
         standard = standard.replace("import datetime, ", "import ")
     if "PATTERNS" in sections:
-        standard = standard.replace("import logging\n", "import logging\nimport re\n")
         standard = standard.replace("import Mapping", "import Mapping, Sequence")
         standard = standard.replace("import datetime", "import date, datetime")
     lines = ["import pendulum"]

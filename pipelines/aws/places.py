@@ -98,6 +98,11 @@ class Site:
         return f"quartet-{self.name}-{self.environment}" if self.environment else f"quartet-{self.name}"
 
     @property
+    def description(self) -> str:
+        """What a stack says of itself, which tells `flights-prod` from `flights` in the environment `prod`."""
+        return f"Quartet: use case {self.name}" + (f" in environment {self.environment}" if self.environment else "")
+
+    @property
     def parameters(self) -> str:
         """The path of all its parameters in Parameter Store."""
         return f"/{self.name}/{self.environment}" if self.environment else f"/{self.name}"

@@ -14,6 +14,8 @@ PRIORITIES: Final = {"inference": 10, "training": 1}
 """What is scored goes before what is learnt: somebody waits for it."""
 LOST: Final = {"EC2": "Host EC2*", "FARGATE": "Your Spot Task was interrupted*"}
 """How a job's status reason begins when its machine was taken away."""
+MACHINES_LOST: Final = 3
+"""How often a job on spot machines is tried again when they are taken away, where the manifest has no `retries`."""
 SHARED_MEMORY: Final = 4
 """One part in so many of the memory is shared memory: torch's loaders hand batches over in it."""
 
@@ -50,7 +52,7 @@ def log_group(site: Site) -> str:
 
 def execution_role(site: Site) -> str:
     """The role that pulls images and writes logs for the jobs; they themselves run under the manifest's."""
-    return f"arn:{site.partition}:iam::{site.account}:role/quartet/{site.title}-batch-execution"
+    return f"arn:{site.partition}:iam::{site.account}:role/quartet/{site.title}-execution"
 
 
 def definition(
@@ -117,15 +119,18 @@ def _on_platform(job: Job, platform: Platform) -> Request:
 def retry_strategy(job: Job, platform: Platform) -> Request:
     """Again when the machine was lost or the fault was ours or the network's; never for settings (2) and data (3).
 
+    Spot machines are lost every day: a job that is not to be tried again is tried again for that alone.
+
     The first rule that fits counts, and a job that none fits would be tried again: hence the last one.
     """
+    fault = [{"onExitCode": "1", "action": "RETRY"}] if job.retries else []
     return {
-        "attempts": attempts(job.retries, job.name),
+        "attempts": attempts(job.retries or (MACHINES_LOST if job.sizes.spot else 0), job.name),
         "evaluateOnExit": [
             {"onExitCode": "2", "action": "EXIT"},
             {"onExitCode": "3", "action": "EXIT"},
             {"onStatusReason": LOST[platform], "action": "RETRY"},
-            {"onExitCode": "1", "action": "RETRY"},
+            *fault,
             {"onReason": "*", "action": "EXIT"},
         ],
     }

@@ -43,6 +43,7 @@ from pipelines.graph import (
     Request,
     TransformJob,
 )
+from pipelines.limits import JOB_NAME
 from pipelines.manifest import Manifest, UseCase
 from shared.errors import SettingsError
 from shared.files import json_text
@@ -186,7 +187,7 @@ def places_of(site: Site, graph: Graph, images: Mapping[str, str], settings: Map
 
 def job_name(site: Site, step: str) -> str:
     """What a job is called in its own description: the same in every run, whose id is in the prefix."""
-    return f"{site.title}-{step}"
+    return f"{site.title}-{step}"[:JOB_NAME]
 
 
 def description(site: Site, pipeline: str, job: Job, places: Places) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def resources(
     environments: Resources = {}
     for name in sorted({environment_name(site, job) for job in jobs}):
         sharing = [job for job in jobs if environment_name(site, job) == name]
-        environments |= _environment(manifest, name, _kind(site, name), sharing)
+        environments |= _environment(site, manifest, name, sharing)
     on_machines = any(resource["Type"] == LAUNCH for resource in environments.values())
     return {
         "BatchLogs": kept_log_group(log_group(site)),
@@ -109,14 +109,14 @@ def _execution_role(site: Site, images: Iterable[str]) -> Resource:
     """The role that pulls the images and writes the logs."""
     logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
     statements = [*policies.pulling(site, images), allow(logs, [site.arn("logs", f"log-group:{log_group(site)}:*")])]
-    made = role(site, "batch-execution", ["ecs-tasks.amazonaws.com"], statements)
+    made = role(site, "execution", ["ecs-tasks.amazonaws.com"], statements)
     assert execution_role(site).endswith(f"/quartet/{made['Properties']['RoleName']}")
     return made
 
 
 def _instances(site: Site) -> Resources:
     """What the machines themselves may: join the cluster that AWS Batch keeps for them."""
-    made = role(site, "batch-instances", ["ec2.amazonaws.com"], [])
+    made = role(site, "instances", ["ec2.amazonaws.com"], [])
     properties = {name: value for name, value in made["Properties"].items() if name != "Policies"}
     properties["ManagedPolicyArns"] = [f"arn:{site.partition}:iam::aws:policy/{AGENT}"]
     # EC2 takes roles for machines, not for an account's requests: it gives no source account to compare.
@@ -129,8 +129,9 @@ def _instances(site: Site) -> Resources:
     }
 
 
-def _environment(manifest: Manifest, name: str, kind: str, jobs: Sequence[Job]) -> Resources:
+def _environment(site: Site, manifest: Manifest, name: str, jobs: Sequence[Job]) -> Resources:
     """A compute environment: machines that come when jobs wait and go when none do, and what they look like."""
+    kind = _kind(site, name)
     spot, gpu = "spot" in kind, "gpu" in kind
     batch, launch = manifest.batch, _title(kind, "Launch")
     network = {"Subnets": list(batch.subnets), "SecurityGroupIds": list(batch.security_groups)}
@@ -146,6 +147,7 @@ def _environment(manifest: Manifest, name: str, kind: str, jobs: Sequence[Job]) 
             "AllocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED" if spot else "BEST_FIT_PROGRESSIVE",
             "InstanceTypes": _families(jobs) if gpu else ["optimal"],
             "InstanceRole": attribute("InstanceProfile"),
+            "Tags": {"quartet:use-case": site.title},
             "LaunchTemplate": {
                 "LaunchTemplateId": reference(launch),
                 "Version": attribute(launch, "LatestVersionNumber"),

@@ -127,10 +127,7 @@ def jobs(site: Site, manifest: Manifest, images: Iterable[str]) -> list[Statemen
         writing(site, written(site)),
         *pulling(site, images),
         *keys(manifest),
-        allow(
-            logs,
-            [site.arn("logs", "log-group:/aws/sagemaker/*"), site.arn("logs", f"log-group:/quartet/{site.title}/*")],
-        ),
+        allow(logs, [site.arn("logs", "log-group:/aws/sagemaker/*")]),
         allow(["cloudwatch:PutMetricData"], "*", StringLike={"cloudwatch:namespace": ["/aws/sagemaker/*"]}),
     ]
 

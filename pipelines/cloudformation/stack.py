@@ -83,6 +83,22 @@ class Stack:
                     return None
                 raise
 
+    def check_owner(self, site: Site) -> None:
+        """Make sure that the stack of this name, if there is one, is this use case's.
+
+        Raises:
+            SettingsError: it is another's, whose name and environment make the same name.
+        """
+        if self.status() in (None, *ABSENT):
+            return
+        with asking(f"stack {self.name}"):
+            found = self.client.describe_stacks(StackName=self.name)["Stacks"][0].get("Description", site.description)
+        if found != site.description:
+            raise SettingsError(
+                f"stack {self.name} is another's: it says {found!r}, wanted {site.description!r}. "
+                "Rename the use case or its environment."
+            )
+
     def parameters(self) -> dict[str, str]:
         """The values that the stack's parameters have; none when there is no stack."""
         if self.status() in (None, *ABSENT):

@@ -93,7 +93,7 @@ def template(site: Site, manifest: Manifest, engine: Engine) -> dict[str, Any]:
     resources |= _alarms(site, manifest, engine, resources)
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"Quartet: the use case {site.title}",
+        "Description": site.description,
         "Parameters": _parameters(engine, resources),
         "Conditions": {
             **({"MakesModelGroup": _says("MakeModelGroup")} if engine.pipelines else {}),
@@ -149,8 +149,8 @@ def _choice(said: str, *values: str) -> dict[str, Any]:
 def _jobs_role(site: Site, manifest: Manifest, engine: Engine) -> Resources:
     """The role that the manifest names, under that very name."""
     path, _, name = site.role.partition(":role/")[2].rpartition("/")
-    services = ["sagemaker.amazonaws.com", *(["ecs-tasks.amazonaws.com"] if engine.resources else [])]
-    made = role(site, "jobs", services, policies.jobs(site, manifest, engine.images.values()))
+    service = "ecs-tasks.amazonaws.com" if engine.resources else "sagemaker.amazonaws.com"
+    made = role(site, "jobs", [service], policies.jobs(site, manifest, engine.images.values()))
     named = {**made["Properties"], "Path": f"/{path}/" if path else "/", "RoleName": name}
     return {"JobsRole": {**made, "Condition": "MakesJobsRole", "Properties": named}}
 
@@ -159,26 +159,21 @@ def _jobs_role(site: Site, manifest: Manifest, engine: Engine) -> Resources:
 
 
 def _machines(site: Site, engine: Engine) -> Resources:
-    """The state machines of the pipelines themselves, with one log group and one role."""
-    pipelines = {name: engine.machines[name] for name in ("training", "inference") if name in engine.machines}
-    if not pipelines:
-        return {}
-    logs = log_group(f"/aws/vendedlogs/states/{site.title}")
-    # A job on AWS Batch tells why it failed in a file beside its outputs, which a training has too.
-    folders = ("releases", "inference", *(("training",) if engine.resources else ()))
-    objects = [f"{site.storage}/{folder}/" for folder in folders]
-    statements = [
-        *engine.statements,
-        *policies.reading(site, objects),
-        policies.pointer(site, moves=True),
-        allow(["events:PutEvents"], [site.arn("events", "event-bus/default")]),
-        policies.state_machine_logs(),
-    ]
-    found = {
-        _machine(name): state_machine(site, name, definition, "MachineLogs", "MachineRole", _jobs_of(engine, name))
-        for name, definition in pipelines.items()
+    """The state machines of the pipelines themselves: one may move the pointer, the other may tell of drift."""
+    own = {
+        "training": [policies.pointer(site, moves=True)],
+        "inference": [
+            policies.pointer(site, moves=False),
+            allow(["events:PutEvents"], [site.arn("events", "event-bus/default")]),
+        ],
     }
-    return {"MachineLogs": logs, "MachineRole": role(site, "machines", ["states.amazonaws.com"], statements), **found}
+    found: Resources = {}
+    for name in (name for name in own if name in engine.machines):
+        # What a run leaves for its machine to read: verdicts, and on AWS Batch why a job failed.
+        objects = policies.reading(site, [f"{site.storage}/releases/", f"{site.storage}/{name}/"])
+        statements = [*engine.statements, *objects, *own[name], policies.state_machine_logs()]
+        found |= _working(site, engine, name, statements)
+    return found
 
 
 def _jobs_of(engine: Engine, pipeline: str) -> list[str]:
@@ -234,14 +229,14 @@ def _machine(name: str) -> str:
     return f"{name.capitalize()}Machine"
 
 
-def _loop_machine(site: Site, engine: Engine, name: str, statements: Sequence[Statement]) -> Resources:
-    """A machine beside the pipelines, with a log group and a role of its own."""
+def _working(site: Site, engine: Engine, name: str, statements: Sequence[Statement]) -> Resources:
+    """A state machine, with a log group and a role of its own."""
     title = name.capitalize()
     logs, worker = f"{title}Logs", f"{title}Role"
     return {
         logs: log_group(f"/aws/vendedlogs/states/{site.title}-{name}"),
         worker: role(site, name, ["states.amazonaws.com"], statements),
-        _machine(name): state_machine(site, name, engine.machines[name], logs, worker),
+        _machine(name): state_machine(site, name, engine.machines[name], logs, worker, _jobs_of(engine, name)),
     }
 
 
@@ -310,16 +305,18 @@ def _retraining(site: Site, manifest: Manifest, engine: Engine) -> Resources:
         answers = ["sagemaker:SendPipelineExecutionStepFailure", "sagemaker:SendPipelineExecutionStepSuccess"]
         statements += [allow(answers, "*"), policies.pointer(site, moves=False)]
         resources = _pipe(site)
-    return {**resources, **_loop_machine(site, engine, "retrain", statements)}
+    return {**resources, **_working(site, engine, "retrain", statements)}
 
 
 def _pipe(site: Site) -> Resources:
     """A SageMaker pipeline's callback step → queue → event `Drift`, with the token that it waits for."""
     bus = site.arn("events", "event-bus/default")
     letters = {"deadLetterTargetArn": attribute(LETTERS), "maxReceiveCount": 5}
-    # The arguments of the step are the event's detail; the token goes with them.
-    keys = ("useCase", "environment", "run", "period", "verdict", "release")
-    detail = ",".join(f'"{key}":<$.body.arguments.{key}>' for key in keys)
+    # The arguments of the step are the event's detail; the token goes with them. A pipe quotes a text by itself, as
+    # "Input transformation" in the EventBridge User Guide and the CDK's InputTransformation have it.
+    known = {"useCase": site.name, "environment": site.environment or ""}
+    told = {**{key: f"arguments.{key}" for key in ("run", "period", "verdict", "release")}, "token": "token"}
+    detail = ",".join(f'"{key}":<$.body.{path}>' for key, path in told.items())
     statements = [
         allow(["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], [attribute("DriftQueue")]),
         allow(["events:PutEvents"], [bus]),
@@ -335,7 +332,7 @@ def _pipe(site: Site) -> Resources:
             "Target": bus,
             "TargetParameters": {
                 "EventBridgeEventBusParameters": {"Source": "quartet", "DetailType": "Drift"},
-                "InputTemplate": f'{{{detail},"token":<$.body.token>}}',
+                "InputTemplate": f"{compact(known)[:-1]},{detail}}}",
             },
         },
     }
@@ -363,7 +360,7 @@ def _approval(site: Site, engine: Engine) -> Resources:
     }
     to = target("promote", reference("PromoteMachine"), "EventsRole", LETTERS)
     return {
-        **_loop_machine(site, engine, "promote", statements),
+        **_working(site, engine, "promote", statements),
         "ApprovalRule": rule(site, "approval", f"A model of {site.title} is approved", pattern, [to]),
         "EventsRole": _events_role(site, engine),
         LETTERS: dead_letters(f"{site.title}-dead-letters"),
@@ -410,7 +407,7 @@ def _starter(site: Site, engine: Engine, name: str, pipeline: str) -> Resources:
         *(policies.reading(site, [f"{site.storage}/releases/"]) if pipeline == "inference" else []),
         policies.state_machine_logs(),
     ]
-    return _loop_machine(site, engine, name, statements)
+    return _working(site, engine, name, statements)
 
 
 # --- What people look at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from pipelines.aws.places import Rendered, Site, site_of
+from pipelines.aws.places import NO_PERIOD, Rendered, Site, site_of, window_ending
 from pipelines.commands.common import (
     STACKS,
     check_periods,
@@ -22,6 +23,8 @@ from pipelines.commands.common import (
     manifest_argument,
     spoken,
 )
+from pipelines.graph import PARTS
+from pipelines.limits import check_payload
 from pipelines.manifest import UseCase, for_environment
 from shared.errors import SettingsError, did_you_mean, names
 
@@ -34,11 +37,18 @@ PRINTERS: Final[Mapping[str, str]] = {
 }
 """The package that prints for each engine; each has a function `render`."""
 PIPELINES: Final = ("training", "inference")
-MACHINE_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "training": ("TrainData", "StartedBy"),
-    "inference": ("ScoreData", "Labels", "Period", "Time"),
+    "inference": ("ScoreData", "Labels", "Period"),
 }
-"""What the state machines read of their input. They ignore what they do not know; other engines refuse it."""
+"""What every engine can be given."""
+OF_MACHINES: Final[Mapping[str, tuple[str, ...]]] = {"training": (), "inference": ("Time",)}
+"""What a state machine can be given besides. It ignores what it does not know; other engines refuse it."""
+OF_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "training": ("Parent",),
+    "inference": ("Release", *(part.capitalize() for part in PARTS)),
+}
+"""What an engine is given besides that cannot read Parameter Store."""
 Connect = Callable[[str], Any]
 
 
@@ -153,6 +163,7 @@ def planned(
     found = deployed.rendered("cloudformation")
     store(deployed.connect, found.uploads)  # CloudFormation reads the definitions when it makes the change set
     stack = Stack(deployed.connect, stack_name(deployed.site), role)
+    stack.check_owner(deployed.site)
     parameters = {**({"BoundaryArn": boundary} if boundary else {}), **dict(map(_parameter, chosen))}
     if deployed.engine == "sagemaker-pipelines" and stack.status() is None and models_left(deployed):
         parameters.setdefault("MakeModelGroup", "false")
@@ -251,6 +262,7 @@ def destroy(manifest: Path, environment: str | None, role_arn: str | None, yes: 
     if deployed.engine == "airflow":
         raise SettingsError("Airflow has no stack: remove the DAG file from its dags folder.")
     stack = Stack(deployed.connect, stack_name(deployed.site), role_arn)
+    stack.check_owner(deployed.site)
     if not yes:
         click.confirm(f"Remove stack {stack.name} and all that it runs?", abort=True)
     click.echo(f"stack {stack.name} is removed." if stack.destroy() else f"there is no stack {stack.name}.")
@@ -260,7 +272,7 @@ def destroy(manifest: Path, environment: str | None, role_arn: str | None, yes: 
 @manifest_argument
 @environment_option
 @click.option("--pipeline", type=click.Choice(PIPELINES), default="training", show_default=True)
-@click.option("--period", help="What to score: fills {period} in the manifest's uris.")
+@click.option("--period", help="What to score, or the last period to train on: fills {period} in the manifest's uris.")
 @click.option("--parameter", "-p", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline.")
 @click.option("--run-id", help="The run's name (default: the time).")
 @click.option("--wait", is_flag=True, help="Wait for its end; the exit code is that of the job that failed.")
@@ -276,17 +288,22 @@ def start(
 ) -> None:
     r"""Start a pipeline in the cloud.
 
+    With --period a training learns from the window that ends with it: as many periods as drift.with.periods says, else
+    as data.train.periods lists.
+
     \b
     Examples:
       python -m pipelines start use-case.yaml --environment prod
+      python -m pipelines start use-case.yaml --pipeline training --period 2014-02
       python -m pipelines start use-case.yaml --pipeline inference --period 2013-05 --wait
     """
     check_run_id(run_id)
-    check_periods([period] if period is not None else [])
     deployed = in_the_cloud(manifest, environment)
-    parameters = {**scoring(deployed, period), **dict(map(_parameter, given))} if pipeline == "inference" else {}
-    parameters = parameters if pipeline == "inference" else dict(map(_parameter, given))
+    parameters = dict(map(_parameter, given))
     _check_parameters(deployed.engine, pipeline, parameters)
+    check_periods([one for one in (period, parameters.get("Period")) if one is not None])
+    period = period if period is not None else parameters.get("Period")
+    parameters = {**(learning if pipeline == "training" else scoring)(deployed, period, parameters), **parameters}
     execution = begin(deployed, pipeline, parameters, run_id)
     click.echo(named(execution))
     if wait:
@@ -305,16 +322,21 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _check_parameters(engine: str, pipeline: str, parameters: Mapping[str, str]) -> None:
-    known = MACHINE_INPUTS[pipeline] if engine == "step-functions" else tuple(parameters)
+    """Make sure that an engine's pipeline has these parameters.
+
+    Raises:
+        SettingsError: it has not, or they are too long.
+    """
+    known = (*PARAMETERS[pipeline], *(OF_MACHINES if engine == "step-functions" else OF_OTHERS)[pipeline])
     for name in parameters:
         if name not in known:
             hint = did_you_mean(name, known) or f" It has {names(known)}."
             raise SettingsError(f"the {pipeline} pipeline has no parameter {name!r}.{hint}")
-    check_periods([parameters["Period"]] if "Period" in parameters else [])
+    check_payload(json.dumps(parameters), f"the input of the {pipeline} pipeline")
 
 
-def scoring(deployed: Deployed, period: str | None) -> dict[str, str]:
-    """The parameters of an inference on one period.
+def scoring(deployed: Deployed, period: str | None, given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of an inference on one period, or on the data that were given.
 
     Raises:
         SettingsError: the manifest's uri wants a period and there is none.
@@ -322,11 +344,41 @@ def scoring(deployed: Deployed, period: str | None) -> dict[str, str]:
     data = deployed.use_case.manifest.data
     if data.score is None:
         raise SettingsError("the manifest has no data.score, which the inference pipeline reads. Add its uri.")
-    if period is None:
-        if "{period}" in data.score.uri:
-            raise SettingsError(f"uri {data.score.uri!r} wants a period. Give --period.")
+    if period is not None:
+        return {"Period": period, "ScoreData": deployed.site.path(data.score.uri).replace("{period}", period)}
+    if "{period}" not in data.score.uri or "Time" in given:
         return {}
-    return {"Period": period, "ScoreData": deployed.site.path(data.score.uri).replace("{period}", period)}
+    if "ScoreData" not in given:
+        raise SettingsError(f"uri {data.score.uri!r} wants a period. Give --period, or -p ScoreData=<uri>.")
+    # Nobody has named them, and they need not be those of the period at hand.
+    return {"Period": NO_PERIOD}
+
+
+def learning(deployed: Deployed, period: str | None, given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of a training on the window that ends with a period; the list of its files is stored.
+
+    Raises:
+        SettingsError: the training reads no periods, or no window ends with this one.
+        CloudError: S3 refuses.
+    """
+    from pipelines.aws.uploads import store
+
+    manifest, site = deployed.use_case.manifest, deployed.site
+    if period is None:
+        return {}
+    if "TrainData" in given:
+        raise SettingsError("both --period and TrainData say what to train on. Give one of them.")
+    declared = manifest.drift.with_ if manifest.drift else None
+    if declared and declared.uri and "{period}" in declared.uri:
+        return {"TrainData": site.path(declared.uri).replace("{period}", period)}
+    if not manifest.data.train.periods:
+        raise SettingsError(
+            f"the training learns from all of {manifest.data.train.uri}, which has no {{period}}. Leave --period out."
+        )
+    count = (declared and declared.periods) or len(manifest.data.train.periods)
+    uri, content = window_ending(site, manifest.data, count, period)
+    store(deployed.connect, {uri: content})
+    return {"TrainData": uri}
 
 
 def begin(deployed: Deployed, pipeline: str, parameters: Mapping[str, str], run: str | None) -> Any:

@@ -258,7 +258,8 @@ def test_a_release_says_which_drift_has_started_its_training_and_what_it_follows
 
 
 def test_a_failing_training_job_stops_the_run_with_its_reason(toy: Engine, tmp_path: Path) -> None:
-    use_case = toy_use_case(tmp_path, ("name: toy\n", "name: toy-fails\n"), ("{auc: 0.7}", "{auc: 0.7, fail: 3}"))
+    changes = ("{auc: 0.7}", "{auc: 0.7, fail: 3}"), ("data:\n", "defaults: {retries: 2}\ndata:\n")
+    use_case = toy_use_case(tmp_path, ("name: toy\n", "name: toy-fails\n"), *changes)
     site = toy.deploy(use_case)
     ended = toy.airflow.test("quartet-toy-fails-training")
 
@@ -266,6 +267,7 @@ def test_a_failing_training_job_stops_the_run_with_its_reason(toy: Engine, tmp_p
     assert ended.ended("failed") == {"algorithm"}
     assert {"monitoring", "explainability", "release", "promote", "candidate"} <= ended.ended("upstream_failed")
     assert "algorithm cannot go on: told so." in ended.said
+    assert "settings and data do not get better by trying again" in ended.said
     assert toy.cloud.parameter(site.pointer) is None
 
 

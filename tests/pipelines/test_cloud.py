@@ -16,10 +16,12 @@ from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from components.spec import specs
+from pipelines import cloudformation
 from pipelines.aws.executions import latest
 from pipelines.aws.places import Site
 from pipelines.cli import main
 from pipelines.cloudformation import stack
+from pipelines.cloudformation.printer import TEMPLATE
 from tests.aws.cloud import BUCKET, CREDENTIALS, REGION, ROLE
 from tests.aws.data import flights_use_case
 from tests.pipelines.aws.test_releases import write
@@ -246,6 +248,28 @@ def test_status_promote_and_rollback_follow_the_pointer_in_parameter_store(
     assert quartet("rollback", manifest).output == "current: r1 (before: r2)\n"
     assert quartet("promote", manifest, "--latest").output == "current: r2 (before: r1)\n"
     assert "no release is current." in quartet("status", manifest, "--environment", "dev").output
+
+
+@pytest.mark.parametrize("command", ["deploy", "destroy", "plan"])
+def test_use_cases_whose_stacks_would_share_a_name_are_kept_apart(
+    tmp_path: Path, aws: Callable[[str], Any], command: str
+) -> None:
+    """`flights` in the environment `prod` is deployed, and `flights-prod` comes without an environment."""
+    engine = ("\ndrift:\n", "\nengine: step-functions\nenvironments: {prod: {}}\n\ndrift:\n")
+    template = json.loads(
+        cloudformation.render(flights_use_case(tmp_path, engine), specs(), {}, "prod").files[TEMPLATE]
+    )
+    template["Resources"] = {"Letters": {"Type": "AWS::SQS::Queue"}}
+    # By hand, because moto forgets the description of a stack that a change set has made.
+    aws("cloudformation").create_stack(StackName="quartet-flights-prod", TemplateBody=json.dumps(template))
+    flights_use_case(tmp_path, ("name: flights\n", "name: flights-prod\n"), engine)
+    done = quartet(command, tmp_path / "use-case.yaml", *(["--yes"] if command != "plan" else []))
+
+    assert done.exit_code == 2, done.output
+    assert (
+        "it says 'Quartet: use case flights in environment prod', wanted 'Quartet: use case flights-prod'"
+        in done.output
+    )
 
 
 def test_destroy_removes_the_stack_and_keeps_the_releases(manifest: Path, aws: Callable[[str], Any]) -> None:

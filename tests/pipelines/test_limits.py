@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from pipelines import limits
+from components.spec import specs
+from pipelines import airflow, batch, limits, sagemaker, stepfunctions
 from shared.errors import SettingsError
+from tests.aws.data import toy_use_case
 
 LONGEST: list[tuple[Callable[[str], Any], int, str]] = [
     (limits.check_job_name, 63, "has 64 characters, wanted at most 63"),
     (lambda text: limits.check_environment({"QUARTET_DATA": text}, "release"), 256, "has 257 characters"),
-    (lambda text: limits.check_hyperparameters({"derive": text}, "train"), 2500, "has 2,501 characters"),
     (lambda text: limits.check_parameter("/flights/releases/current", text), 4096, "has 4,097 bytes"),
     (lambda text: limits.check_payload(text, "start"), 262_144, "has 262,145 bytes"),
+    (lambda text: limits.check_answer(text, "train"), 262_144 - 16_384, "has 262,145 bytes"),
     (lambda text: limits.check_state_machine(text, "training"), 1_048_576, "has 1,048,577 bytes"),
     (lambda text: limits.check_overrides(text, "train"), 8192, "of 8,193 characters"),
     (lambda text: limits.check_template(text, "flights"), 51_200, "has 51,201 bytes"),
@@ -46,3 +50,36 @@ def test_bytes_are_counted_and_not_characters() -> None:
 def test_a_job_has_at_most_a_hundred_variables() -> None:
     with pytest.raises(SettingsError, match="has 101 variables, wanted at most 100"):
         limits.check_environment({f"v{number}": "" for number in range(101)}, "release")
+
+
+# --- Where they are checked
+
+
+def test_a_training_whose_answer_a_state_could_not_hold_is_refused_when_it_is_rendered(tmp_path: Path) -> None:
+    settings = ", ".join(f"n{number}: {'x' * 2490}" for number in range(99))
+    use_case = toy_use_case(tmp_path, ("{auc: 0.7}", f"{{auc: 0.7, {settings}}}"))
+
+    with pytest.raises(
+        SettingsError, match=r"the answer on job 'algorithm' has 2\d\d,\d+ bytes, wanted at most 262,144"
+    ):
+        stepfunctions.render(use_case, specs(), {})
+
+
+def test_a_list_of_files_that_a_variable_could_not_hold_is_refused_when_it_is_rendered(tmp_path: Path) -> None:
+    periods = ("periods: [p1, p2]}", "periods: [2013-01-01]}"), ("  periods: [p3, p4]\n", "")
+    use_case = toy_use_case(tmp_path, *periods, ("with: {periods: 2}", "with: {periods: 9000}"))
+
+    with pytest.raises(SettingsError, match=r"the list of 9,000 files has .* Lower drift\.with\.periods"):
+        stepfunctions.render(use_case, specs(), {})
+
+
+@pytest.mark.parametrize("engine", [airflow, batch, sagemaker, stepfunctions])
+def test_a_storage_whose_releases_no_parameter_could_name_is_refused_by_every_engine(
+    tmp_path: Path, engine: ModuleType
+) -> None:
+    use_case = toy_use_case(tmp_path, ("s3://quartet-test/toy", f"s3://quartet-test/{'x' * 3900}"))
+
+    with pytest.raises(
+        SettingsError, match=r"parameter '/toy/releases/current' has 4,1\d\d bytes, wanted at most 4,096"
+    ):
+        engine.render(use_case, specs(), {})

@@ -92,6 +92,20 @@ def test_a_job_that_was_stopped_fails_its_task(kind: str) -> None:
         body.completed({}, {kind: job})
 
 
+@pytest.mark.parametrize(
+    ("reason", "wanted"),
+    [
+        ("SageMaker resource failed because AlgorithmError: See job logs for more information, exit code: 3", True),
+        ("Error training a-job: Failed Reason: AlgorithmError: no column 'late', exit code: 2", True),
+        ("SageMaker job failed because AlgorithmError: , exit code: 1", False),
+        ("SageMaker job failed because AlgorithmError: , exit code: 35", False),
+        ("SageMaker resource failed because InternalServerError: We encountered an internal error.", False),
+    ],
+)
+def test_settings_and_data_do_not_get_better_by_trying_again(reason: str, wanted: bool) -> None:
+    assert body.hopeless(reason) is wanted
+
+
 def test_some_drifts_in_a_row_are_counted_and_a_calm_run_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     store: dict[str, str] = {}
     monkeypatch.setattr(body, "DRIFTS_IN_A_ROW", 2)

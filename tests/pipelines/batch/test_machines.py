@@ -78,6 +78,12 @@ def test_what_fargate_has_not_is_refused(name: str, sentence: str) -> None:
     assert sentence in str(raised.value)
 
 
+def test_a_family_for_which_aws_batch_has_no_image_is_refused() -> None:
+    """AWS: `Ec2Configuration.imageType`, "ECS_AL2023_NVIDIA doesn't support p3"; and Amazon Linux 2 has ended."""
+    with pytest.raises(SettingsError, match=r"instance 'ml.p3.2xlarge' is too old for the images of AWS Batch"):
+        on("EC2", instance("ml.p3.2xlarge"), "ml.p3.2xlarge")
+
+
 @pytest.mark.parametrize(("wanted", "given"), [(1, 21), (30, 30), (200, 200)])
 def test_fargate_gives_21_to_200_gib_of_disk(wanted: int, given: int) -> None:
     assert disk(wanted) == given

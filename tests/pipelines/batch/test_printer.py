@@ -144,6 +144,20 @@ def test_settings_and_data_are_not_tried_again_and_lost_machines_are(tmp_path: P
         assert retried(strategy, "143", status="Host EC2 (instance i-0123) terminated.")
 
 
+def test_a_spot_machine_that_is_lost_does_not_end_a_run_that_nobody_wants_tried_again(tmp_path: Path) -> None:
+    last = "      early_stopping_rounds: 20\n"
+    use_case = flights_use_case(tmp_path, (last, f"{last}    train: {{spot: true}}\n"))
+    found = definitions(render(use_case, specs(), {}))
+    training = {name: request for name, request in found.items() if "-training-" in name}
+    strategies = {name.rpartition("-")[2]: request["retryStrategy"] for name, request in training.items()}
+
+    assert {step: strategy["attempts"] for step, strategy in strategies.items()} == {
+        "processing": 1, "algorithm": 4, "monitoring": 1, "explainability": 1, "release": 1,
+    }  # fmt: skip
+    assert retried(strategies["algorithm"], "143", status="Host EC2 (instance i-0123) terminated.")
+    assert not retried(strategies["algorithm"], "1")
+
+
 def test_more_tries_than_the_service_has_are_refused(tmp_path: Path) -> None:
     use_case = flights_use_case(tmp_path, ("  explainability: {}", "  explainability: {}\ndefaults: {retries: 10}\n"))
 
@@ -220,7 +234,7 @@ def test_an_environment_has_names_and_roles_of_its_own(tmp_path: Path) -> None:
     request = definitions(made)["quartet-toy-prod-training-processing"]["containerProperties"]
 
     assert request["jobRoleArn"] == "arn:aws:iam::210987654321:role/prod"
-    assert request["executionRoleArn"] == "arn:aws:iam::210987654321:role/quartet/quartet-toy-prod-batch-execution"
+    assert request["executionRoleArn"] == "arn:aws:iam::210987654321:role/quartet/quartet-toy-prod-execution"
     assert request["logConfiguration"]["options"]["awslogs-group"] == "/quartet/toy/prod/batch"
 
 

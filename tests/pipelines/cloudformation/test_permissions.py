@@ -222,6 +222,10 @@ def test_the_deploying_role_may_do_all_that_commands_ask_for() -> None:
     assert refused == {}
 
 
+def test_a_plan_for_sagemaker_pipelines_may_look_for_models_that_an_earlier_stack_has_left() -> None:
+    assert permitted("PlanRole", "sagemaker:ListModelPackageGroups", "any")
+
+
 @pytest.mark.parametrize("action", sorted(UNLIMITED))
 def test_what_cannot_be_limited_to_a_resource_is_allowed_for_all(action: str) -> None:
     assert permitted("DeployRole", action, "any")

@@ -23,6 +23,8 @@ from tests.pipelines.cloudformation.conftest import NETWORK, TOPIC, Rendering
 
 ROOT = Path(__file__).parents[3]
 READS = re.compile(r"[a-z0-9]+:(Batch(Get|Check)|Describe|Get|List)")
+LAST = "      early_stopping_rounds: 20\n"
+"""Where the algorithm's settings end."""
 WITHOUT_RESOURCE = {
     "batch:DescribeJobs", "batch:TerminateJob", "cloudwatch:PutMetricData", "ecr:GetAuthorizationToken",
     "sagemaker:SendPipelineExecutionStepFailure", "sagemaker:SendPipelineExecutionStepSuccess",
@@ -79,6 +81,18 @@ def test_a_template_can_be_sent_with_the_request(engine: str, rendered: Renderin
     assert len(rendered(engine).files["template.json"]) <= 51_200
 
 
+def test_a_long_template_goes_without_the_spaces_that_people_like(rendered: Rendering) -> None:
+    """On two kinds of machines, under long names."""
+    long = (
+        ("name: flights\n", f"name: {'n' * 24}\n"),
+        (LAST, f"{LAST}    train: {{instance: ml.g5.xlarge, spot: true}}\n    serve: {{instance: ml.g5.xlarge}}\n"),
+    )
+    content = rendered("step-functions on Batch", *long, environment="prod").files["template.json"]
+
+    assert len(json.dumps(json.loads(content), indent=1)) > 51_200
+    assert len(content) <= 51_200
+
+
 def test_every_definition_that_the_stack_names_is_uploaded_before_it(engine: str, rendered: Rendering) -> None:
     found = rendered(engine)
     template = template_of(found)
@@ -106,7 +120,46 @@ def test_a_change_of_a_setting_changes_the_definition_s_name_so_that_the_stack_c
     assert before["Resources"][name] != after["Resources"][name]
 
 
+LONGEST = {
+    ("AWS::Batch::ComputeEnvironment", "ComputeEnvironmentName"): 128,
+    ("AWS::Batch::JobDefinition", "JobDefinitionName"): 128,
+    ("AWS::Batch::JobQueue", "JobQueueName"): 128,
+    ("AWS::EC2::LaunchTemplate", "LaunchTemplateName"): 128,
+    ("AWS::Events::Rule", "Name"): 64,
+    ("AWS::IAM::Role", "RoleName"): 64,
+    ("AWS::Pipes::Pipe", "Name"): 64,
+    ("AWS::SQS::Queue", "QueueName"): 80,
+    ("AWS::SageMaker::ModelPackageGroup", "ModelPackageGroupName"): 63,
+    ("AWS::SageMaker::Pipeline", "PipelineName"): 256,
+    ("AWS::Scheduler::Schedule", "Name"): 64,
+    ("AWS::StepFunctions::StateMachine", "StateMachineName"): 80,
+}
+"""Most characters of a name, from the services' API references."""
+
+
+def test_the_longest_names_that_a_manifest_can_have_are_short_enough(engine: str, rendered: Rendering) -> None:
+    name, environment = "n" * 24, "e" * 16
+    long = (("name: flights\n", f"name: {name}\n"), ("environments: {prod:", f"environments: {{{environment}:"))
+    template = template_of(rendered(engine, *long, environment=environment))
+    found = {
+        (kind, key, item[key]) for kind, key in LONGEST for item in of_type(template, kind).values() if key in item
+    }
+
+    assert {kind for kind, _, _ in found} >= {"AWS::IAM::Role", "AWS::Events::Rule", "AWS::Scheduler::Schedule"}
+    assert [one for one in found if len(one[2]) > LONGEST[one[0], one[1]]] == []
+    assert len(f"quartet-{name}-{environment}") == 49
+
+
 # --- Least privilege
+
+
+def test_the_jobs_role_is_taken_by_the_service_that_runs_the_jobs_alone(engine: str, rendered: Rendering) -> None:
+    (statement,) = template_of(rendered(engine))["Resources"]["JobsRole"]["Properties"]["AssumeRolePolicyDocument"][
+        "Statement"
+    ]
+
+    wanted = "ecs-tasks.amazonaws.com" if "on" in engine.split() else "sagemaker.amazonaws.com"
+    assert statement["Principal"] == {"Service": [wanted]}
 
 
 def test_no_role_may_do_everything(engine: str, rendered: Rendering) -> None:
@@ -165,6 +218,18 @@ def test_the_jobs_may_not_move_the_pointer(engine: str, rendered: Rendering) -> 
     assert not [action for action in actions if action.startswith(("ssm:", "iam:", "sagemaker:", "states:"))]
 
 
+def test_only_what_trains_or_promotes_may_move_the_pointer(engine: str, rendered: Rendering) -> None:
+    template = template_of(rendered(engine))
+    movers = {
+        role
+        for role in of_type(template, "AWS::IAM::Role")
+        for statement in statements(template, role)
+        if "ssm:PutParameter" in statement["Action"] and "releases/current" in str(statement["Resource"])
+    }
+
+    assert movers == ({"PromoteRole"} if engine == "sagemaker-pipelines" else {"TrainingRole"})
+
+
 def test_whoever_passes_a_role_passes_the_jobs_role_to_sagemaker_alone(engine: str, rendered: Rendering) -> None:
     template = template_of(rendered(engine))
     passed = [
@@ -175,8 +240,9 @@ def test_whoever_passes_a_role_passes_the_jobs_role_to_sagemaker_alone(engine: s
     ]
 
     jobs = ["arn:aws:iam::123456789012:role/quartet-jobs"]
-    allowed = [(jobs, {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}})]
-    assert passed == ([] if "on" in engine.split() else allowed)
+    allowed = (jobs, {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}})
+    assert bool(passed) == ("on" not in engine.split())
+    assert all(one == allowed for one in passed)
 
 
 def test_the_jobs_role_has_the_name_that_the_definitions_carry(engine: str, rendered: Rendering) -> None:
@@ -224,7 +290,9 @@ def test_a_sagemaker_pipeline_s_question_becomes_the_event_with_its_token(render
     callback = next(step for step in steps(json.loads(inference)) if step["Type"] == "Callback")
 
     detail = json.loads(re.sub(r"<\$\.body\.([A-Za-z.]+)>", r'"\1"', given))
-    assert detail == {**{name: f"arguments.{name}" for name in callback["Arguments"]}, "token": "token"}
+    constant = {"useCase": "flights", "environment": ""}
+    assert detail == {**{name: f"arguments.{name}" for name in callback["Arguments"]}, **constant, "token": "token"}
+    assert {name: callback["Arguments"][name] for name in constant} == constant
     assert callback["SqsQueueUrl"].rpartition("/")[2] == template["Resources"]["DriftQueue"]["Properties"]["QueueName"]
 
 
@@ -317,8 +385,6 @@ def test_failed_pipelines_are_counted_where_sagemaker_counts_them(rendered: Rend
 
 
 QUIET = ("schedule: {inference: cron(0 4 1 * ? *), training: rate(30 days), timezone: Europe/Zurich}", "")
-LAST = "      early_stopping_rounds: 20\n"
-"""Where the algorithm's settings end."""
 PLACED = ("engine: batch", f"engine: batch\n{NETWORK}}}")
 
 
