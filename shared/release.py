@@ -143,6 +143,7 @@ def release(contract: Contract, environment: Mapping[str, str], log: logging.Log
     parts = {name: opened(name, inputs[name], places) for name in PARTS if name in inputs}
     if not parts:
         raise SettingsError("the release step has no input 'model', 'state', 'baseline' or 'explainer'. Add one.")
+    check_finished(parts)
     check_parents(parts)
     evaluation = evaluation_of(parts["model"].artefact) if "model" in parts else {}
     metrics = metrics_of(evaluation)
@@ -204,6 +205,17 @@ def output(contract: Contract) -> tuple[Path, str]:
 def opened(name: str, folder: Path, places: Mapping[str, str]) -> Part:
     """A part, its files checked against its manifest."""
     return Part(places[name], open_artefact(folder, PARTS[name], name))
+
+
+def check_finished(parts: Mapping[str, Part]) -> None:
+    """Make sure that no part is all that a stopped job got to.
+
+    Raises:
+        ArtefactError: one is.
+    """
+    for name, part in parts.items():
+        if part.artefact.extra.get("stopped"):
+            raise ArtefactError(f"{name} is of a job that was stopped before its end. Run the training pipeline again.")
 
 
 def check_parents(parts: Mapping[str, Part]) -> None:

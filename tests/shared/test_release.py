@@ -107,13 +107,13 @@ class Step:
         return (self.root / "output/message").read_text()
 
 
-def furnished(root: Path) -> Step:
+def furnished(root: Path, **model_extra: Any) -> Step:
     """The four parts as a training pipeline leaves them; the model is packed as SageMaker packs it."""
     step = Step(root)
     state = step.sealed("state", "processing", {}, data=RAW)
     step.folder("model").mkdir(parents=True)
     (step.folder("model") / "evaluation.json").write_text(json.dumps({"validation": {"auc": 0.7}}))
-    model = step.sealed("model", "algorithm", {"state": state})
+    model = step.sealed("model", "algorithm", {"state": state}, **model_extra)
     step.sealed("baseline", "monitoring", {"model": model})
     step.sealed("explainer", "explainability", {"model": model})
     packed = root / "packed"
@@ -224,6 +224,13 @@ def test_a_gate_on_a_metric_that_nobody_measured_is_a_settings_error(step: Step)
 
     assert step.run() == 2
     assert "Did you mean 'validation:auc'?" in step.message
+
+
+def test_a_model_whose_training_was_stopped_makes_no_release(tmp_path: Path) -> None:
+    step = furnished(tmp_path, stopped=True)
+
+    assert step.run() == 3
+    assert step.message == "model is of a job that was stopped before its end. Run the training pipeline again."
 
 
 def test_parts_of_different_runs_make_no_release(step: Step) -> None:
