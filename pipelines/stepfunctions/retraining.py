@@ -235,8 +235,8 @@ def _judge(site: Site, policy: Drift, given: Windows, starting: str) -> States:
 def _list_files(site: Site, later: Later, starting: str) -> States:
     """Make sure that the window's files are there; `$TrainData`, the list of them, where none was stored before."""
     absent = (
-        "no training data at ' & $join($Missing, ', ') & ': drift trains on the window that ends with the period. "
-        "Store what is missing, then run start --pipeline training --period ' & $Event.period & '."
+        "'no training data at ' & $join($Missing, ', ') & '. Store what is missing, then run start --pipeline training "
+        "--period ' & $Event.period & '.'"
     )
     folder, key = f"{site.storage}/config/", f"$substring($hash($join($Files, ' '), 'SHA-256'), 0, {DIGITS})"
     uri = joined(folder, expression(key), f"/{FILES}")
@@ -264,7 +264,7 @@ def _list_files(site: Site, later: Later, starting: str) -> States:
         "Are they all there?": choice("$count($Missing) = 0", "Is there a list of them?", "Missing files"),
         "Missing files": {
             "Type": "Pass",
-            "Assign": {"Trouble": expression(f"'{absent}'")},
+            "Assign": {"Trouble": expression(absent)},
             "Next": "Trouble",
         },
         "Is there a list of them?": choice("$TrainData != ''", starting, "List the files"),

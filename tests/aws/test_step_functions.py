@@ -445,7 +445,9 @@ def test_a_month_whose_training_data_are_not_there_starts_nothing_and_names_the_
     ended = toy.run("retrain", drift(period="2014-02"))
 
     assert ended.error == "RetrainFailed"
-    assert ended.cause.startswith(f"no training data at {toy.site.storage}/raw/train/2014-02.csv: drift trains on")
+    assert ended.cause.startswith(
+        f"no training data at {toy.site.storage}/raw/train/2014-02.csv. Store what is missing"
+    )
     assert (trainings(toy), toy.remembered) == ([], None)
 
     in_months(toy, "2014-02")
@@ -616,7 +618,7 @@ def test_a_pipeline_that_waits_is_told_when_nothing_can_be_started(around: tuple
 
     assert ended.status == "FAILED"
     assert waiting.failure == ended.cause
-    assert ended.cause.startswith("period 2014-01 is not among")
+    assert ended.cause.startswith(f"no training data at {toy.site.storage}/raw/train/2013-12.csv, s3://")
 
 
 def test_with_drift_that_is_only_told_a_pipeline_that_waits_is_answered(declare: Any, toy_sagemaker: SageMaker) -> None:

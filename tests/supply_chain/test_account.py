@@ -27,6 +27,7 @@ REGION = "eu-west-1"
 BUCKET = "quartet-123456789012-eu-west-1"
 VALUES = {
     "AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": "123456789012", "Repository": "acme/customers",
+    "PublishRepository": "acme/quartet",
     "DeployEnvironment": "dev", "PublishEnvironment": "release", "Storage.Arn": f"arn:aws:s3:::{BUCKET}",
 }  # fmt: skip
 ACTIONS = {"s3:ListObjectsV2": "s3:ListBucket"}
@@ -190,15 +191,20 @@ def test_the_deployment_s_role_may_touch_what_the_steps_touch_and_no_other_stack
 
 
 @pytest.mark.parametrize(
-    ("role", "environment"), [("PublishRole", "release"), ("DeployRole", "dev"), ("PlanRole", "dev-plan")]
+    ("role", "repository", "environment"),
+    [
+        ("PublishRole", "acme/quartet", "release"),
+        ("DeployRole", "acme/customers", "dev"),
+        ("PlanRole", "acme/customers", "dev-plan"),
+    ],
 )
-def test_a_role_trusts_one_environment_of_one_repository(role: str, environment: str) -> None:
+def test_a_role_trusts_one_environment_of_one_repository(role: str, repository: str, environment: str) -> None:
     (statement,) = template()["Resources"][role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
 
     assert statement["Condition"] == {
         "StringEquals": {
             "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-            "token.actions.githubusercontent.com:sub": f"repo:acme/customers:environment:{environment}",
+            "token.actions.githubusercontent.com:sub": f"repo:{repository}:environment:{environment}",
         }
     }
 
@@ -213,10 +219,48 @@ def test_a_role_trusts_one_environment_of_one_repository(role: str, environment:
         ("acme@*/quartet@1", False),
     ],
 )
-def test_a_repository_is_named_as_tokens_name_it_and_never_by_a_pattern(repository: str, taken: bool) -> None:
-    pattern = template()["Parameters"]["Repository"]["AllowedPattern"]
+@pytest.mark.parametrize("parameter", ["Repository", "PublishRepository"])
+def test_a_repository_is_named_as_tokens_name_it_and_never_by_a_pattern(
+    parameter: str, repository: str, taken: bool
+) -> None:
+    pattern = template()["Parameters"][parameter]["AllowedPattern"]
 
     assert bool(re.fullmatch(pattern, repository)) is taken
+
+
+@pytest.mark.parametrize(("given", "publishes"), [({}, False), ({"PublishRepository": "acme/quartet"}, True)])
+@mock_aws
+def test_an_account_has_a_role_that_publishes_only_where_a_repository_is_named(
+    given: Mapping[str, str], publishes: bool
+) -> None:
+    import boto3
+
+    stacks = boto3.client("cloudformation", REGION)
+    parameters = {"Repository": "acme/customers", "ProviderArn": "arn:aws:iam::1:oidc-provider/x", **given}
+    stacks.create_stack(
+        StackName="account",
+        TemplateBody=(ROOT / "infrastructure/account.yaml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+    )
+    found = stacks.list_stack_resources(StackName="account")["StackResourceSummaries"]
+    made = {item["LogicalResourceId"] for item in found}
+
+    assert ("PublishRole" in made, "DeployRole" in made) == (publishes, True)
+
+
+@pytest.mark.parametrize("component", ["Processing", "Algorithm", "Monitoring", "Explainability"])
+def test_other_accounts_may_pull_images_where_they_are_named_and_push_none(component: str) -> None:
+    properties = template()["Resources"][f"{component}Repository"]["Properties"]
+    condition, policy, otherwise = properties["RepositoryPolicyText"]["Fn::If"]
+    (statement,) = policy["Statement"]
+
+    assert (condition, otherwise) == ("Shares", "<AWS::NoValue>")
+    assert statement["Principal"] == {"AWS": "<PullAccounts>"}
+    assert set(statement["Action"]) == {
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+    }
 
 
 @pytest.mark.parametrize(
