@@ -59,6 +59,20 @@ class Moments:
         return math.sqrt(self.squares / self.count) if self.count else 0.0
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Which block each row of a table lies in: the blocks' numbers, ascending, and each row's place among them."""
+
+    keys: tuple[int, ...]
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.int64]) -> Blocks:
+        """Blocks from each row's number."""
+        keys, places = np.unique(numbers, return_inverse=True)
+        return cls(tuple(keys.tolist()), places)
+
+
 @dataclass
 class ColumnTally:
     """Counts of one column: per block its cells, then the missing values, then those of the wrong type."""
@@ -68,13 +82,13 @@ class ColumnTally:
     moments: Moments = field(default_factory=Moments)
     unknown: dict[str, int] = field(default_factory=dict)
 
-    def update(self, values: pl.Series, wrong: NDArray[np.bool_], blocks: NDArray[np.int64]) -> None:
+    def update(self, values: pl.Series, wrong: NDArray[np.bool_], blocks: Blocks) -> None:
         """Take values of the column's type, which of them were wrong, and the block that each lies in."""
         width = self.cells.size + 2
         numbers = np.where(wrong, width - 1, self.cells.numbers(values))
-        keys, places = np.unique(blocks, return_inverse=True)
-        counted = np.bincount(places * width + numbers, minlength=len(keys) * width).reshape(len(keys), width)
-        for key, row in zip(keys.tolist(), counted, strict=True):
+        height = len(blocks.keys)
+        counted = np.bincount(blocks.places * width + numbers, minlength=height * width).reshape(height, width)
+        for key, row in zip(blocks.keys, counted, strict=True):
             self._count(key, row)
         if self.cells.kind == "numbers":
             self.moments.update(values.drop_nulls().cast(pl.Float64).to_numpy())
@@ -134,10 +148,10 @@ class Tally:
         """Take the rows of a reading; `blocks` says which block each lies in, one block without it."""
         height = reading.table.height
         self.rows += height
-        keys = np.zeros(height, dtype=np.int64) if blocks is None else blocks
+        numbered = Blocks.of(np.zeros(height, dtype=np.int64) if blocks is None else blocks)
         for name, column in self.columns.items():
             if name in reading.table.columns:
-                column.update(reading.table[name], reading.wrong[name], keys)
+                column.update(reading.table[name], reading.wrong[name], numbered)
 
     def merge(self, other: Tally) -> None:
         """Take another's counts of the same columns."""
