@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shared.contract import Hosts
 from shared.errors import DataError, SettingsError, names
 from shared.schema import Column, Schema
-from shared.tables import Csv, column_names, format_of, raw_batches, typed
+from shared.tables import Csv, column_names, format_of, raw_batches, typed_table
 
 SECONDS: Final = ("date", "datetime")
 """Types that tell a time."""
@@ -78,16 +78,15 @@ def names_in(path: Path, csv: Csv, headerless: Sequence[Sequence[str]]) -> tuple
 
 def typed_reading(batch: pl.DataFrame, schema: Schema, file: int = 0, start: int = 0) -> Reading:
     """A batch with the schema's types, and where its values were not of them."""
-    table = batch.select(typed(batch.schema[column.name], column).alias(column.name) for column in schema.columns)
-    wrong = {column.name: _wrong(batch[column.name], table[column.name]) for column in schema.columns}
-    infinite = [name for name, series in zip(table.columns, table, strict=True) if series.dtype.is_float()]
+    table, doubtful = typed_table(batch, schema)
+    wrong = dict.fromkeys(schema.names, np.zeros(batch.height, dtype=np.bool_))
+    wrong |= {column.name: _wrong(batch[column.name], table[column.name]) for column in doubtful}
+    infinite = [column.name for column in doubtful if column.type == "number"]
     table = table.with_columns(pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in infinite)
     return Reading(table, wrong, file, start)
 
 
 def _wrong(before: pl.Series, after: pl.Series) -> NDArray[np.bool_]:
-    if before.dtype == after.dtype and not after.dtype.is_float():
-        return np.zeros(len(before), dtype=np.bool_)
     wrong = before.is_not_null() & after.is_null()
     if before.dtype.is_float():
         wrong &= before.is_not_nan().fill_null(value=False)
