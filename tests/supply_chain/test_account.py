@@ -279,7 +279,8 @@ def test_cloudformation_s_role_may_make_what_templates_hold(action: str) -> None
 def test_the_deploying_role_may_ask_sagemaker_s_mlflow_all_that_tracking_asks() -> None:
     actions = {
         "experiments/create": "CreateExperiment", "experiments/get-by-name": "GetExperimentByName",
-        "runs/create": "CreateRun", "runs/log-batch": "LogBatch", "runs/search": "SearchRuns", "runs/update": "UpdateRun",
+        "runs/create": "CreateRun", "runs/log-batch": "LogBatch", "runs/search": "SearchRuns",
+        "runs/update": "UpdateRun",
     }  # fmt: skip
     asked = re.findall(r'_ask\("\w+", "([a-z/-]+)"', (ROOT / "pipelines/tracking/server.py").read_text())
     server = f"arn:aws:sagemaker:{REGION}:123456789012:mlflow-tracking-server/ours"
