@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import hypothesis
 import pytest
@@ -18,6 +20,8 @@ import pytest
 hypothesis.settings.register_profile("quartet", deadline=None, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile("quartet")
 
+SKIPS = os.environ.get("QUARTET_SKIPS")
+"""A pattern of the reasons for which a test may be skipped; without it, any. Where all is installed, none is silent."""
 CARRIERS = ("AWS_", "QUARTET_", "SAGEMAKER_", "SM_")
 """Prefixes of the environment variables by which a carrier speaks to a component."""
 
@@ -91,6 +95,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, (present, reason) in NEEDS.items():
         if item.get_closest_marker(marker) and not present():
             pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip for a reason that is not allowed is a failure."""
+    return judged((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Likewise of a module that is skipped whole."""
+    return judged((yield))
+
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def judged(report: Report) -> Report:
+    """The report, as a failure where it is a skip for a reason that is not allowed."""
+    if SKIPS is not None and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        _, _, reason = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, str(report.longrepr))
+        if not re.fullmatch(SKIPS, reason.removeprefix("Skipped: ")):
+            report.outcome, report.longrepr = "failed", f"{reason}: only {SKIPS!r} may be skipped here (QUARTET_SKIPS)."
+    return report
 
 
 def _answers(*command: str) -> bool:
