@@ -206,7 +206,7 @@ def touched(paths: Iterable[str], components: Sequence[str] = NAMES) -> list[str
 
 
 def matrix(chosen: Iterable[Image]) -> dict[str, list[dict[str, Any]]]:
-    """The images in the form of a GitHub Actions matrix."""
+    """The images in the form of a GitHub Actions matrix; `image` is the name on a runner with the image's processor."""
     return {
         "include": [
             {
@@ -431,6 +431,8 @@ def builder(environment: Mapping[str, str] = os.environ) -> list[str]:
         BuildError: there is no docker command, or none with BuildKit.
     """
     told = environment.get("DOCKER")
+    if told and not shutil.which(told):
+        raise BuildError(f"DOCKER names {told!r}, and there is no such command: give another, or leave it unset.")
     candidates = [told] if told else [path for path in ("docker", "/usr/bin/docker") if shutil.which(path)]
     if not candidates:
         raise BuildError("there is no docker command on this machine: `engine/start` brings one, or set DOCKER.")
@@ -440,9 +442,10 @@ def builder(environment: Mapping[str, str] = os.environ) -> list[str]:
         prefix = build_prefix(client, version, buildx=bool(_output(client, "buildx", "version")))
         if prefix:
             return prefix
-        seen.append(f"{client} ({version or 'no docker'})")
+        seen.append(f"{client!r} ({version or 'no docker'})")
     raise BuildError(
-        f"{names(seen)} cannot build with BuildKit: install the plugin docker-buildx, or set DOCKER to another command."
+        f"{', '.join(seen)} cannot build with BuildKit: install the plugin docker-buildx, "
+        "or set DOCKER to another command."
     )
 
 

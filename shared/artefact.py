@@ -194,6 +194,10 @@ def open_artefact(folder: Path, component: str, what: str) -> Artefact:
             golden=Golden(**manifest["golden"]),
             digest=sha256_of(folder / MANIFEST),
         )
+    except OSError as error:
+        raise ArtefactError(
+            f"{what} {error.filename} cannot be read: {error.strerror}. Let the container's user read it."
+        ) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(f"{what} {MANIFEST} cannot be read: {error!r}. Train again.") from None
 

@@ -213,17 +213,31 @@ def output_folders(component: Component, mode: Mode, contract: Contract) -> dict
     None for what a processing job does not name: nothing would carry it away, and a read-only image has no room for it.
 
     Raises:
-        SettingsError: a processing job names an output that the mode does not write.
+        SettingsError: a processing job names an output that the mode does not write, or one folder for two.
     """
     ports = component.ports(mode)
     wanted = (*ports.outputs, *ports.optional_outputs)
     declared = contract.processing_outputs()
     check_known("output", declared, wanted, f"{component.name} {mode}")
+    check_apart(declared)
     if declared:
         return {name: declared.get(name) for name in wanted}
     if not contract.is_training_job and (contract.processing_inputs() or not contract.channels()):
         return {name: contract.processing_output(name) for name in wanted}
     return {name: training_output(component, name, contract) for name in wanted}
+
+
+def check_apart(folders: Mapping[str, Path]) -> None:
+    """Make sure that each output of a processing job has a folder of its own.
+
+    Raises:
+        SettingsError: two have the same: the files of one would replace those of the other.
+    """
+    owners: dict[Path, str] = {}
+    for name, folder in folders.items():
+        first = owners.setdefault(folder, name)
+        if first != name:
+            raise SettingsError(f"outputs {first!r} and {name!r} both go to {folder}. Give each its own LocalPath.")
 
 
 def check_known(what: str, declared: Iterable[str], known: Sequence[str], who: str) -> None:

@@ -92,9 +92,7 @@ class Contract:
     @property
     def is_training_job(self) -> bool:
         """Whether any of the files is there that a training job gets; each of them may be missing."""
-        return any(
-            path.exists() for path in (self.hyperparameters, self.input_data_config, self.training_resource_config)
-        )
+        return any(map(present, (self.hyperparameters, self.input_data_config, self.training_resource_config)))
 
     @property
     def model(self) -> Path:
@@ -122,11 +120,20 @@ class Contract:
         return self.output / "message"
 
     @property
+    def checkpoint_config(self) -> Path:
+        """`input/config/checkpointconfig.json`: present in training jobs with a CheckpointConfig."""
+        return self.root / "input/config/checkpointconfig.json"
+
+    @property
     def checkpoints(self) -> Path:
         """`checkpoints`, or LocalPath of the job's CheckpointConfig: exists only when the job asked for checkpoints."""
-        config = self.root / "input/config/checkpointconfig.json"
-        told = read_config(config).get("LocalPath") if config.exists() else None
-        return self.relocated(told) if told else self.root / "checkpoints"
+        told = read_config(self.checkpoint_config).get("LocalPath") if present(self.checkpoint_config) else None
+        return self.relocated(told, "checkpoints") if told else self.root / "checkpoints"
+
+    @property
+    def wants_checkpoints(self) -> bool:
+        """Whether the job asked for checkpoints, wherever they go."""
+        return present(self.checkpoint_config) or present(self.checkpoints)
 
     def channel(self, name: str) -> Path:
         """`input/data/<name>`: a training channel."""
@@ -140,20 +147,20 @@ class Contract:
         """`processing/output/<name>`: where an output goes when no configuration says otherwise."""
         return self.root / "processing/output" / name
 
-    def relocated(self, path: Any) -> Path:
-        """A path of a job description, below this root.
+    def relocated(self, path: Any, example: str = "processing/…") -> Path:
+        """A path of a job description, below this root; `example` is what the error advises, below /opt/ml.
 
         Raises:
             SettingsError: the path is none, or not below /opt/ml, where alone SageMaker mounts.
         """
         pure = PurePosixPath(path if isinstance(path, str) else "")
         if not pure.is_relative_to(OPT_ML) or ".." in pure.parts:
-            raise SettingsError(f"LocalPath {path!r} is not below {OPT_ML}. Give a path such as {OPT_ML}/processing/…")
+            raise SettingsError(f"LocalPath {path!r} is not below {OPT_ML}. Give a path such as {OPT_ML}/{example}.")
         return self.root / pure.relative_to(OPT_ML)
 
     def processing_inputs(self) -> dict[str, Path]:
         """Folders of the inputs that the job's configuration names; without a configuration, those that exist."""
-        if not self.processing_job_config.exists():
+        if not present(self.processing_job_config):
             return folders(self.root / "processing/input")
         inputs = {}
         for item in entries(self.processing_job_config, "ProcessingInputs"):
@@ -164,7 +171,7 @@ class Contract:
 
     def processing_outputs(self) -> dict[str, Path]:
         """Folders of the outputs that the job's configuration names; empty without a configuration."""
-        if not self.processing_job_config.exists():
+        if not present(self.processing_job_config):
             return {}
         return {
             item["OutputName"]: self.relocated(item["S3Output"].get("LocalPath"))
@@ -174,9 +181,14 @@ class Contract:
 
     def channels(self) -> dict[str, Path]:
         """Folders of the training channels: those in inputdataconfig.json, and without that file those that exist."""
-        if not self.input_data_config.exists():
+        if not present(self.input_data_config):
             return folders(self.root / "input/data")
         return {name: self.channel(name) for name in read_config(self.input_data_config)}
+
+    def stray_files(self) -> list[Path]:
+        """Files where on a laptop the folders of inputs and channels lie."""
+        parents = (self.root / "input/data", self.root / "processing/input")
+        return [path for parent in parents for path in sorted(parent.glob("[!.]*")) if path.is_file()]
 
     def hosts(self) -> Hosts:
         """The hosts of the job, from whichever resource configuration is there; one host when there is none.
@@ -185,7 +197,7 @@ class Contract:
             SettingsError: the configuration cannot be read, or does not list the host that this is.
         """
         for path in (self.processing_resource_config, self.training_resource_config):
-            if path.exists():
+            if present(path):
                 return hosts_of(read_config(path), path)
         return Hosts()
 
@@ -200,10 +212,19 @@ class Contract:
         """Tell why the job failed: `failure` for training jobs, `message` for processing jobs.
 
         Both are written, because a container cannot always tell which of the two reads it.
+
+        Raises:
+            OSError: one of them cannot be written; the other one has been tried all the same.
         """
+        refused: OSError | None = None
         for path in (self.failure, self.message):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(cut(text))
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(cut(text))
+            except OSError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     def write_message(self, text: str, log: logging.Logger) -> None:
         """Tell how the job ended (`ExitMessage`). Where nothing can be written it still ended well: the log says so."""
@@ -268,14 +289,34 @@ def folders(parent: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(parent.iterdir()) if path.is_dir()}
 
 
+def present(path: Path) -> bool:
+    """Whether there is something at a path, which `Path.exists` does not tell alike in all versions of Python.
+
+    Raises:
+        SettingsError: that cannot be told, because a folder on the way may not be looked into.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}. Let the container's user read it.") from None
+    return True
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """One of SageMaker's configuration files.
 
     Raises:
-        SettingsError: the file is no JSON object.
+        SettingsError: the file cannot be read, or is no JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        # Docker makes one where the source of -v is missing.
+        raise SettingsError(f"{path} is a folder, wanted a JSON file. Does the file that is mounted exist?") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}. Let the container's user read it.") from None
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is no JSON: {error}.") from None
     if not isinstance(value, dict):

@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 from shared import logs
 from shared.component import MODES, Component, Job, Mode, check_known, output_folders
-from shared.contract import OPT_ML, Contract
+from shared.contract import OPT_ML, Contract, present
 from shared.errors import (
     EXIT_INTERNAL,
     EXIT_OK,
@@ -41,6 +41,7 @@ from shared.errors import (
     names,
 )
 from shared.settings import gathered
+from shared.signals import ignore
 
 HELP_OPTIONS = frozenset({"--help", "-h"})
 HELP_WORDS = HELP_OPTIONS | {"help"}
@@ -142,7 +143,8 @@ def stoppable() -> Iterator[None]:
 
 
 def stop(signum: int, _frame: FrameType | None) -> NoReturn:
-    """Signal handler: leave whatever is under way, so that `finally` blocks clean up."""
+    """Signal handler: leave whatever is under way, so that `finally` blocks clean up, which no other signal ends."""
+    ignore()
     raise Stopped(signum)
 
 
@@ -175,7 +177,7 @@ def recognised(
     told = environment.get("QUARTET_MODE")
     if told is not None and told not in MODES:
         raise SettingsError(f"QUARTET_MODE is {told!r}, wanted one of {names(MODES)}.")
-    if contract.processing_job_config.exists():
+    if present(contract.processing_job_config):
         serving = told == "serve" or (told is None and serves_files(component, contract))
         return Start("serve" if serving else "train", over_http=False, arguments=tuple(argv))
     if contract.is_training_job:
@@ -192,7 +194,7 @@ def serves_files(component: Component, contract: Contract) -> bool:
 
 def answers_http(component: Component, contract: Contract) -> bool:
     """Whether the word `serve` means HTTP. Where a processing job lacks an input, it is still no server."""
-    if contract.processing_job_config.exists() or serves_files(component, contract):
+    if present(contract.processing_job_config) or serves_files(component, contract):
         return False
     return contract.model.is_dir() or component.serve is None or not contract.processing_inputs()
 
@@ -217,8 +219,9 @@ def serve_http(component: Component, contract: Contract, environment: Mapping[st
     if start.arguments:
         raise SettingsError(f"serve over HTTP takes no arguments, found {names(start.arguments)}. Set the environment.")
     if not contract.model.is_dir():
+        found = "is no folder" if present(contract.model) else "does not exist"
         raise SettingsError(
-            f"{contract.model} does not exist, so there is nothing to serve. Mount the folder with the artefact there."
+            f"{contract.model} {found}, so there is nothing to serve. Mount the folder with the artefact there."
         )
     from shared import server
 
@@ -240,7 +243,7 @@ def run_job(
         settings=gathered(component.settings, contract, environment, start.arguments, inputs.get("settings")),
         inputs=inputs,
         outputs=output_folders(component, start.mode, contract),
-        checkpoints=contract.checkpoints if contract.checkpoints.is_dir() else None,
+        checkpoints=checkpoint_folder(contract, log),
         on_demand=component.ports(start.mode).optional_outputs,
         hosts=contract.hosts(),
         log=log,
@@ -256,6 +259,19 @@ def run_job(
     return EXIT_OK
 
 
+def checkpoint_folder(contract: Contract, log: logging.Logger) -> Path | None:
+    """Where checkpoints go; None when nobody asked for any, or, with a line that says so, where there is no folder."""
+    if contract.checkpoints.is_dir():
+        return contract.checkpoints
+    if contract.wants_checkpoints:
+        found = "is no folder" if present(contract.checkpoints) else "does not exist"
+        log.warning(
+            "no checkpoints: the job asks for them, and %s %s. One that is interrupted starts anew.",
+            contract.checkpoints, found,
+        )  # fmt: skip
+    return None
+
+
 def run_release(contract: Contract, environment: Mapping[str, str], log: logging.Logger) -> int:
     """Run the training pipeline's last step, which belongs to no component; every image can."""
     from shared.release import release
@@ -268,10 +284,11 @@ def job_inputs(component: Component, mode: Mode, contract: Contract, log: loggin
     """Inputs of a processing job, channels of a training job; on a laptop, whatever folders exist.
 
     Raises:
-        SettingsError: nothing is mounted at all, or a processing job names an input that no mode reads.
+        SettingsError: nothing is mounted at all, a file is where a folder was wanted, or a processing job names an
+            input that no mode reads.
     """
     known = component.known_inputs
-    if contract.processing_job_config.exists():
+    if present(contract.processing_job_config):
         inputs = contract.processing_inputs()
         check_known("input", inputs, known, component.name)
         return inputs
@@ -283,11 +300,15 @@ def job_inputs(component: Component, mode: Mode, contract: Contract, log: loggin
             log.warning("channels %s are not read.%s", names(unread), did_you_mean(unread[0], known))
         return channels
     found = {**contract.channels(), **contract.processing_inputs()}
+    for path in contract.stray_files():
+        if path.stem in known or not found:
+            raise SettingsError(f"{path} is a file, wanted a folder with the files of one input. Mount their folder.")
     if not found:
         wanted = component.ports(mode).inputs
+        place = "processing/input" if component.serve else "input/data"
         raise SettingsError(
             f"nothing is mounted: {contract.root} has no input. Mount {names(wanted)} at "
-            f"{OPT_ML}/processing/input/<name>, or run `--help` for an example."
+            f"{OPT_ML}/{place}/<name>, or run `--help` for an example."
         )
     return found
 

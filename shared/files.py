@@ -80,12 +80,14 @@ def read_json(path: Path, what: str = "file") -> Any:
     """The JSON value in `path`.
 
     Raises:
-        DataError: the file is missing, is not UTF-8, or is no JSON.
+        DataError: the file is missing, may not be read, is not UTF-8, or is no JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{what} {path} does not exist.") from None
+    except OSError as error:
+        raise DataError(f"{what} {path} cannot be read: {error.strerror}. Let the container's user read it.") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{what} {path} is no JSON: {error}.") from None
 

@@ -39,6 +39,10 @@ COMPRESSED: Final = {
     b"\x78\xda": "zlib",
 }
 """First bytes by which Polars knows a compressed body (RFC 1952, 8878, 1950), which it would decompress to any size."""
+NEVER: Final = re.compile(r"(^|;)q=0(\.0{0,3})?(;|$)")
+"""A weight of nothing after a media range: that type is not acceptable (RFC 9110, section 12.4.2)."""
+LONGEST: Final = 100
+"""Characters of what a caller sent that a sentence repeats."""
 
 
 class RefusedRequest(Exception):
@@ -72,10 +76,16 @@ def media_type(value: str | None) -> MediaType:
     name = SYNONYMS.get(name.strip().lower(), name.strip().lower())
     if name not in TYPES:
         raise RefusedRequest(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type {name!r} is not read, wanted one of {names(TYPES)}."
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Type {shortened(name)!r} is not read, wanted one of {names(TYPES)}.",
         )
     pairs = (item.partition("=") for item in rest.split(";") if "=" in item)
     return MediaType(name, {key.strip().lower(): text.strip().strip('"') for key, _, text in pairs})
+
+
+def shortened(text: str) -> str:
+    """What a caller sent, as a sentence may repeat it."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def check_encoding(value: str | None) -> None:
@@ -87,7 +97,7 @@ def check_encoding(value: str | None) -> None:
     if (value or "identity").strip().lower() != "identity":
         raise RefusedRequest(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"Content-Encoding {value!r} is not read, wanted none. Send the body uncompressed.",
+            f"Content-Encoding {shortened(value or '')!r} is not read, wanted none. Send the body uncompressed.",
         )
 
 
@@ -97,20 +107,22 @@ def accepted_type(accept: str | None, default: str) -> str:
     Raises:
         RefusedRequest: 406, none of the wanted types can be written.
     """
-    wanted = [item.partition(";")[0].strip().lower() for item in (accept or "*/*").split(",")]
-    for name in wanted:
-        if name in ("*/*", ""):
-            return default
-        known = SYNONYMS.get(name, name)
-        if known in TYPES:
-            return known
-        if name.endswith("/*"):
-            match = next((known for known in (default, *TYPES) if known.startswith(name[:-1])), None)
-            if match:
-                return match
-    raise RefusedRequest(
-        HTTPStatus.NOT_ACCEPTABLE, f"Accept {accept!r} cannot be answered, wanted one of {names(TYPES)}."
-    )
+    items = [item.lower().replace(" ", "").partition(";") for item in (accept or "*/*").split(",")]
+    refused = {SYNONYMS.get(name, name) for name, _, rest in items if NEVER.search(rest)}
+    choices = [known for known in dict.fromkeys((default, *TYPES)) if known not in refused]
+    for name, _, rest in items:
+        wanted = SYNONYMS.get(name, name) or "*/*"
+        match = next((known for known in choices if _is_in(known, wanted)), None)
+        if match and not NEVER.search(rest):
+            return match
+    told = f"Accept {shortened(accept or '')!r} cannot be answered, wanted one of {names(TYPES)}."
+    raise RefusedRequest(HTTPStatus.NOT_ACCEPTABLE, told)
+
+
+def _is_in(name: str, media_range: str) -> bool:
+    """Whether a media type is in a media range: `text/csv` is in `text/csv`, `text/*` and `*/*`."""
+    kind = media_range.removesuffix("*")
+    return media_range in ("*/*", name) or (kind.endswith("/") and name.startswith(kind))
 
 
 def table_of(body: bytes, kind: MediaType, schema: Schema) -> pl.DataFrame:
@@ -129,12 +141,13 @@ def table_of(body: bytes, kind: MediaType, schema: Schema) -> pl.DataFrame:
             return plain
     try:
         raw = _raw_table(body, kind, schema)
-    except (PolarsError, OSError) as error:
+    except (PolarsError, OSError, UnicodeEncodeError) as error:
+        # The last is half a surrogate pair, which JSON can spell and UTF-8 cannot.
         raise _bad(f"the body cannot be read as {kind.name}: {str(error).splitlines()[0]}.") from None
     sent = [name for name in schema.names if name in raw.columns]
     missing = [name for name in schema.features if name not in sent]
     if missing:
-        raise _bad(f"the rows lack {names(missing)}; they have {names(raw.columns)}.")
+        raise _bad(f"the rows lack {names(missing)}; they have {names(raw.columns) or 'nothing'}.")
     table, reasons = conformed(raw.select(sent), schema.select(sent))
     wrong = reasons.is_not_null()
     if wrong.any():
@@ -177,11 +190,20 @@ def _raw_table(body: bytes, kind: MediaType, schema: Schema) -> pl.DataFrame:
         return _csv_table(body, kind, schema)
     rows = _json_rows(body, kind)
     named = [_named_row(row, position, schema) for position, row in enumerate(rows, start=1)]
-    columns = [name for name in schema.names if any(name in row for row in named)]
+    columns = [name for name in schema.names if name in schema.features or any(name in row for row in named)]
+    _check_keys(named, columns)
     # Text first, so that "1", 1 and 1.0 in one column are judged by the schema and not by the first row.
     return pl.DataFrame(
         {name: [_cell(row.get(name)) for row in named] for name in columns}, schema=dict.fromkeys(columns, pl.String)
     )
+
+
+def _check_keys(rows: list[Mapping[str, Any]], columns: list[str]) -> None:
+    """See that each row names all columns: a value that is missing is null, and a name that is missing a mistake."""
+    for position, row in enumerate(rows, start=1):
+        missing = [name for name in columns if name not in row]
+        if missing:
+            raise _bad(f"row {position} lacks {names(missing)}; it has {names(row) or 'nothing'}.")
 
 
 def _cell(value: Any) -> str | None:
@@ -194,7 +216,7 @@ def _json_rows(body: bytes, kind: MediaType) -> list[Any]:
     uncompressed(body)
     try:
         if kind.name == JSON_LINES:
-            return [json.loads(line) for line in body.decode().splitlines() if line.strip()]
+            return [json.loads(line) for line in body.decode().split("\n") if line.strip()]
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
         # ValueError is no JSON, no UTF-8, or a number of thousands of digits; RecursionError is nested beyond reason.
@@ -216,7 +238,7 @@ def _named_row(row: Any, position: int, schema: Schema) -> Mapping[str, Any]:
         return row
     if isinstance(row, list):
         return dict(zip(_positional_names(len(row), schema, f"row {position}"), row, strict=True))
-    raise _bad(f"row {position} is {row!r}, wanted an object of named values or an array.")
+    raise _bad(f"row {position} is {shortened(repr(row))}, wanted an object of named values or an array.")
 
 
 def _positional_names(width: int, schema: Schema, where: str) -> tuple[str, ...]:

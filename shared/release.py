@@ -30,7 +30,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.artefact import Artefact, open_artefact
-from shared.contract import Contract, entries
+from shared.contract import Contract, entries, present
 from shared.errors import ArtefactError, DataError, SettingsError, unwritable
 from shared.files import json_text, read_json, write_json
 from shared.gates import Gate, GateResult, gate_results, metrics_of
@@ -179,7 +179,7 @@ def uris(contract: Contract) -> dict[str, str]:
     Raises:
         SettingsError: there is no description, so that nobody could find the parts again.
     """
-    if not contract.processing_job_config.exists():
+    if not present(contract.processing_job_config):
         raise SettingsError(
             f"{contract.processing_job_config} does not exist, and only there stands where the parts lie. "
             "Run the step as a processing job."

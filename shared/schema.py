@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from shared.errors import ArtefactError, DataError, did_you_mean, names
@@ -44,7 +44,12 @@ class Schema:
 
     def column(self, name: str) -> Column:
         """The column called `name`."""
-        return next(column for column in self.columns if column.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Column]:
+        """The columns, found at once: of a wide table each one is asked for."""
+        return {column.name: column for column in self.columns}
 
     def select(self, wanted: Iterable[str]) -> Schema:
         """The schema of these columns alone, in the order wanted."""
@@ -66,7 +71,8 @@ class Schema:
         Raises:
             DataError: columns are missing.
         """
-        missing = [name for name in self.names if name not in found]
+        there = set(found)
+        missing = [name for name in self.names if name not in there]
         if missing:
             hint = did_you_mean(missing[0], found)
             raise DataError(

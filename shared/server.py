@@ -17,16 +17,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
 
 from shared import payload
 from shared.component import Component, Predictor
 from shared.contract import Contract
-from shared.errors import EXIT_DATA, SettingsError
+from shared.errors import EXIT_DATA, EXIT_SETTINGS, SettingsError
 from shared.payload import RefusedRequest
 
 if TYPE_CHECKING:
@@ -38,9 +42,11 @@ LOADING_SECONDS: Final = 240
 """How long a request waits for its worker's artefact: SageMaker's limit for a container to become healthy."""
 GRACEFUL_SECONDS: Final = 25
 """Time to end requests in flight after SIGTERM: SageMaker kills after 30 s."""
-BOOT_ERROR: Final = EXIT_DATA
-"""gunicorn ends itself, with this code, when a worker exits with it (WORKER_BOOT_ERROR): it is our code for data."""
+EXIT_CODES: Final = {Arbiter.WORKER_BOOT_ERROR: EXIT_DATA, Arbiter.APP_LOAD_ERROR: EXIT_SETTINGS}
+"""What the server ends with, by the codes of a worker with which gunicorn ends itself and starts no other."""
 PAYLOAD_MB: Final = 6
+SENTENCE: Final = "text/plain; charset=utf-8"
+WANTED: Final = "GET /ping, GET /execution-parameters or POST /invocations"
 CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 
 
@@ -157,7 +163,7 @@ def application(holder: Holder, serving: Serving) -> Flask:
 
     @app.post("/invocations")
     def invocations() -> Response:
-        body = request.get_data(cache=False)
+        body = whole_body()
         if not body.strip():
             return Response(status=HTTPStatus.NO_CONTENT)
         payload.check_encoding(request.content_encoding)
@@ -165,26 +171,50 @@ def application(holder: Holder, serving: Serving) -> Flask:
         accept = request.headers.get("Accept") or os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT")
         wanted = payload.accepted_type(accept, kind.name)
         predictor = holder.predictor()
-        answer = predictor.answer(payload.table_of(body, kind, predictor.schema))
+        table = payload.table_of(body, kind, predictor.schema)
+        if table.is_empty():
+            return Response(status=HTTPStatus.NO_CONTENT)
+        answer = predictor.answer(table)
         content_type = payload.JSON if isinstance(answer, dict) else wanted
         response = Response(payload.body_of(answer, wanted, header=kind.has_header), content_type=content_type)
         return echoed(response)
 
     @app.errorhandler(RefusedRequest)
     def refused(error: RefusedRequest) -> Response:
-        return Response(f"{error}\n", status=error.status, content_type="text/plain; charset=utf-8")
+        return Response(f"{error}\n", status=error.status, content_type=SENTENCE)
+
+    @app.errorhandler(HTTPException)
+    def unanswered(error: HTTPException) -> AnyResponse:
+        response = AnyResponse.force_type(error.get_response())  # with its headers: 405 has Allow
+        response.data = f"{request.method} {payload.shortened(request.path)} is answered by nothing, wanted {WANTED}.\n"
+        response.content_type = SENTENCE
+        return response
 
     @app.errorhandler(Exception)
-    def broken(error: Exception) -> Response | Any:
-        from werkzeug.exceptions import HTTPException
-
-        if isinstance(error, HTTPException):
-            return error
+    def broken(error: Exception) -> Response:
         log.exception("the request could not be answered")
         text = f"internal error: {type(error).__name__}\n"
-        return Response(text, status=HTTPStatus.INTERNAL_SERVER_ERROR, content_type="text/plain; charset=utf-8")
+        return Response(text, status=HTTPStatus.INTERNAL_SERVER_ERROR, content_type=SENTENCE)
 
     return app
+
+
+def whole_body() -> bytes:
+    """The body of the request that is being answered.
+
+    Raises:
+        RefusedRequest: 400, the connection ended before the body did, or what came are no chunks. Where the next
+            request begins is then unknown, and gunicorn closes the connection.
+    """
+    try:
+        body = request.get_data(cache=False)
+    except (OSError, ParseException) as error:
+        reason = str(error) or type(error).__name__
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, f"the body cannot be read to its end: {reason}.") from None
+    if request.content_length not in (None, len(body)):
+        told = f"the body has {len(body)} bytes, wanted {request.content_length} as its Content-Length says."
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, told)
+    return body
 
 
 def echoed(response: Response) -> Response:
@@ -240,7 +270,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             try:
                 self._contract.write_failure(str(error))
             finally:
-                os._exit(BOOT_ERROR)
+                badly_set = isinstance(error, SettingsError)
+                os._exit(Arbiter.APP_LOAD_ERROR if badly_set else Arbiter.WORKER_BOOT_ERROR)
 
 
 def run(component: Component, contract: Contract, environment: Mapping[str, str]) -> int:
@@ -251,8 +282,10 @@ def run(component: Component, contract: Contract, environment: Mapping[str, str]
     try:
         Server(Holder(component, contract, environment), serving, contract).run()
     except SystemExit as done:
-        return int(done.code or 0)
+        code = int(done.code or 0)
     except HaltServer as halted:
         # Two workers that fail in the same moment make gunicorn raise this once more while it ends itself.
-        return int(halted.exit_status)
-    return 0
+        code = int(halted.exit_status)
+    else:
+        code = 0
+    return EXIT_CODES.get(code, code)

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.contract import Contract, read_config
+from shared.contract import Contract, present, read_config
 from shared.errors import SettingsError, did_you_mean
 
 ENVIRONMENT_PREFIX: Final = "QUARTET_"
@@ -204,7 +204,7 @@ def environment_values(environment: Mapping[str, str]) -> dict[str, str]:
 
 def hyperparameter_values(contract: Contract) -> dict[str, Any]:
     """The hyperparameters without those that SageMaker and its tuner add for themselves."""
-    if not contract.hyperparameters.exists():
+    if not present(contract.hyperparameters):
         return {}
     return {
         name.replace("-", "_"): value

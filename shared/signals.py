@@ -17,6 +17,12 @@ def end_at_once() -> None:
         signal.signal(number, ended)
 
 
+def ignore() -> None:
+    """From now on SIGTERM and SIGINT do nothing: one has come, and what is left is to clean up, whole."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def ended(signum: int, _frame: FrameType | None) -> None:
     """Signal handler: say why and leave, with 143 for SIGTERM and 130 for SIGINT.
 

@@ -174,9 +174,9 @@ def _types_of_cells(tables: Iterator[pl.DataFrame], named: Sequence[str], limit:
     types: dict[str, Type] = {}
     count = 0
     for table in tables:
-        for name in named:
-            if table[name].null_count() < table.height:
-                types[name] = _fitting(table, name, types.get(name))
+        for name, cells in zip(named, table.iter_columns(), strict=True):
+            if cells.null_count() < table.height:
+                types[name] = _fitting(cells, types.get(name))
         count += table.height
         if count >= limit:
             break
@@ -188,26 +188,29 @@ def _types_of_cells(tables: Iterator[pl.DataFrame], named: Sequence[str], limit:
 FIRST_CELLS: Final = 100
 
 
-def _fitting(table: pl.DataFrame, name: str, known: Type | None) -> Type:
-    """The type for a column's cells in this table that also holds the cells seen before, which were `known`."""
+def _fitting(cells: pl.Series, known: Type | None) -> Type:
+    """The type for a column's cells that also holds those seen before, which were `known`.
+
+    Of a column and not of its table, because whatever is asked of a table costs time for each of its columns.
+    """
     if known is None:
         # What the first cells do not fit, all do not: most columns are tried against a few of the types only.
-        head = table.head(FIRST_CELLS)
-        return next(
-            kind for kind in NARROWEST_FIRST if _fits(head, Column(name, kind)) and _fits(table, Column(name, kind))
-        )
-    while not _fits(table, Column(name, known)):
+        head = cells.head(FIRST_CELLS)
+        return next(kind for kind in NARROWEST_FIRST if _fits(head, kind) and _fits(cells, kind))
+    while not _fits(cells, known):
         known = WIDER.get(known, "text")
     return known
 
 
-def _fits(table: pl.DataFrame, column: Column) -> bool:
+def _fits(values: pl.Series, kind: Type) -> bool:
     """Whether every cell has the type; `1.0` is a number here and no integer, because a fraction may follow."""
-    if column.type == "text" or _cast(table[column.name], column, finite=False) is not None:
+    column = Column(values.name, kind)
+    if kind == "text" or _cast(values, column, finite=False) is not None:
         return True
-    cells = pl.col(column.name).str.strip_chars()
-    value = cells.cast(pl.Int64, strict=False) if column.type == "integer" else typed(pl.String(), column)
-    before, after = table.select(cells.null_count().alias("before"), value.null_count().alias("after")).row(0)
+    cells = pl.col(values.name).str.strip_chars()
+    value = cells.cast(pl.Int64, strict=False) if kind == "integer" else typed(pl.String(), column)
+    counts = values.to_frame().select(cells.null_count().alias("before"), value.null_count().alias("after"))
+    before, after = counts.row(0)
     return bool(before == after)
 
 
@@ -269,12 +272,14 @@ def conformed(batch: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, pl.Ser
         null where the row is fine, otherwise `column 'x' is 'abc', wanted a number`.
     """
     table, doubtful = typed_table(batch, schema)
-    checks = {column.name: _is_wrong(batch.schema[column.name], column) for column in doubtful}
+    found = batch.schema
+    checks = {column.name: _is_wrong(found[column.name], column) for column in doubtful}
     if not checks:
         return table, pl.Series("reason", [None] * batch.height, dtype=pl.String)
     both = pl.concat([batch.rename(lambda name: f"{name}{BEFORE}"), table], how="horizontal")
     wrong = both.select(check.any().alias(name) for name, check in checks.items())
-    reasons = [pl.when(checks[name]).then(_reason(schema.column(name))) for name in checks if wrong[name].any()]
+    told = zip(doubtful, wrong.row(0), strict=True)
+    reasons = [pl.when(checks[column.name]).then(_reason(column)) for column, is_wrong in told if is_wrong]
     if not reasons:
         return table, pl.Series("reason", [None] * batch.height, dtype=pl.String)
     return table, both.select(pl.coalesce(reasons).alias("reason")).to_series()
@@ -284,7 +289,9 @@ def typed_table(batch: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, tupl
     """The batch with the schema's types, what does not fit missing; and the columns in which something may not fit."""
     plain = {column.name: _cast(batch[column.name], column) for column in schema.columns}
     doubtful = tuple(column for column in schema.columns if plain[column.name] is None)
-    made = {column.name: typed(batch.schema[column.name], column).alias(column.name) for column in doubtful}
+    # Once: Polars builds the schema anew, of all columns, each time that it is asked.
+    found = batch.schema
+    made = {column.name: typed(found[column.name], column).alias(column.name) for column in doubtful}
     return batch.select(made.get(name, plain[name]) for name in schema.names), doubtful
 
 

@@ -134,6 +134,19 @@ def test_the_matrix_is_what_github_takes() -> None:
     }
 
 
+def test_the_matrix_names_an_image_as_the_runner_with_its_processor_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workflow builds each image on a runner of its own processor, and saves it there under this name."""
+    both = build.images(specs(), "processing", "cpu")
+    listed = [(row["arch"], row["image"]) for row in build.matrix(both)["include"]]
+    runners = []
+    for image in both:
+        monkeypatch.setattr(build, "OWN", image.architecture)
+        runners.append((image.architecture, image.local))
+
+    assert listed == runners
+    assert len(listed) == 2
+
+
 # --- What a change touches
 
 
@@ -591,8 +604,11 @@ def test_an_image_that_ends_or_answers_otherwise_fails_its_smoke_test(
 
 
 def test_a_missing_docker_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BuildError, match="'no-such-docker \\(no docker\\)' cannot build with BuildKit"):
-        build.builder({"DOCKER": "no-such-docker"})
+    with pytest.raises(BuildError, match=r"^DOCKER names '/no/docker', and there is no such command: "):
+        build.builder({"DOCKER": "/no/docker"})
+
+    with pytest.raises(BuildError, match=r"^'false' \(no docker\) cannot build with BuildKit: install "):
+        build.builder({"DOCKER": "false"})
 
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(BuildError, match="there is no docker command on this machine"):

@@ -11,10 +11,12 @@ import hashlib
 import io
 import json
 import logging
+import re
 import signal
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from components.algorithm.model import Progress
+from components.algorithm.model import Progress, rounds_in
 from components.algorithm.rows import Tables
 from components.algorithm.settings import AlgorithmSettings
 from components.algorithm.stop import Stop
@@ -33,13 +35,21 @@ from shared.files import json_text, write_bytes
 from shared.version import VERSION
 
 CONTENT: Final = "checkpoint.json"
-PATTERN: Final = "checkpoint-*.zip"
+NAME: Final = re.compile(r"checkpoint-([0-9]{6,})-([0-9a-f]{16})\.zip")
+"""Of a checkpoint's file: how many rounds it holds, and the digest of its bytes."""
 KEPT: Final = 2
 """The newest, and the one before in case the newest is damaged on its way."""
 SECONDS: Final = 30.0
 """Least time between two checkpoints: what a job that is killed without a signal has to train again."""
 SHARE: Final = 0.02
 """Most of the time that writing checkpoints may take, whatever the size of the model and the speed of the folder."""
+
+UNREADABLE: Final = (
+    OSError, EOFError, KeyError, ValueError, TypeError, AttributeError,
+    # An archive that is damaged, encrypted, or compressed in a way that Python does not know.
+    zipfile.BadZipFile, RuntimeError, zlib.error,
+)  # fmt: skip
+"""What reading a file that is no checkpoint may raise; NotImplementedError is a RuntimeError, as is RecursionError."""
 
 Files = Mapping[str, bytes]
 Origin = Mapping[str, Any]
@@ -60,6 +70,11 @@ class Checkpoint:
     origin: Origin
     progress: Mapping[str, Any]
     files: Files
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds it holds."""
+        return rounds_in(self.progress["curves"])
 
 
 class Checkpoints:
@@ -98,7 +113,10 @@ class Checkpoints:
         if self._folder is None:
             return None
         foreign: Checkpoint | None = None
-        for path in sorted(self._folder.glob(PATTERN), reverse=True):
+        paths, others = stored(self._folder)
+        for other in others:
+            self._log.warning("%s is no file that is called checkpoint-<rounds>-<SHA-256>.zip: it is not used.", other)
+        for path in reversed(paths):
             try:
                 found = opened(path)
             except ArtefactError as error:
@@ -106,7 +124,7 @@ class Checkpoints:
                 continue
             if found.origin == self._origin:
                 self._own = [path]
-                self._log.info("training goes on after round %d, from checkpoint %s.", rounds_of(found), path)
+                self._log.info("training goes on after round %d, from checkpoint %s.", found.rounds, path)
                 return found
             foreign = foreign or found
         if foreign is not None:
@@ -157,7 +175,7 @@ class Checkpoints:
             self._last = time.monotonic()
             self._cost = self._last - started
         self._own = [*(kept for kept in self._own if kept != path), path][-KEPT:]
-        for other in set(self._folder.glob(PATTERN)) - set(self._own):
+        for other in set(stored(self._folder)[0]) - set(self._own):
             with suppress(OSError):
                 other.unlink()
         return path
@@ -206,6 +224,14 @@ def packed(files: Files) -> bytes:
     return buffer.getvalue()
 
 
+def stored(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of checkpoints in a folder, those of the fewest rounds first; and what is called almost so."""
+    alike = sorted(folder.glob("checkpoint-*.zip"))
+    # Reading a named pipe would wait for ever.
+    found = [path for path in alike if NAME.fullmatch(path.name) and path.is_file()]
+    return sorted(found, key=lambda path: int(path.name.split("-")[1])), [path for path in alike if path not in found]
+
+
 def opened(path: Path) -> Checkpoint:
     """The checkpoint in a file.
 
@@ -213,22 +239,21 @@ def opened(path: Path) -> Checkpoint:
         ArtefactError: it is not what was written.
     """
     try:
+        named = NAME.fullmatch(path.name)
         content = path.read_bytes()
-        if not path.stem.endswith(f"-{digest_of(content)}"):
+        if named is None or named[2] != digest_of(content):
             raise ArtefactError(f"checkpoint {path} is damaged (its SHA-256 differs from its name): it is not used.")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
         told = json.loads(files.pop(CONTENT))
-        return Checkpoint(path, told["origin"], told["progress"], files)
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        found = Checkpoint(path, told["origin"], told["progress"], files)
+        if found.rounds != int(named[1]):
+            raise ArtefactError(f"checkpoint {path} holds {found.rounds} rounds, its name says others: it is not used.")
+        return found
+    except UNREADABLE as error:
         raise ArtefactError(f"checkpoint {path} cannot be read: {error}. It is not used.") from None
 
 
 def digest_of(content: bytes) -> str:
     """The first 16 hexadecimal digits of the SHA-256."""
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def rounds_of(checkpoint: Checkpoint) -> int:
-    """How many rounds a checkpoint holds."""
-    return int(checkpoint.path.name.split("-")[1])

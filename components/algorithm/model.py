@@ -61,7 +61,12 @@ class Fitted:
     @property
     def rounds(self) -> int:
         """How many rounds were run, those after the best one included."""
-        return max(len(values) for metrics in self.curves.values() for values in metrics.values())
+        return rounds_in(self.curves)
+
+
+def rounds_in(curves: Curves) -> int:
+    """How many rounds the curves tell of."""
+    return max((len(values) for metrics in curves.values() for values in metrics.values()), default=0)
 
 
 class FrameworkModule(Protocol):
@@ -112,7 +117,7 @@ class Progress:
     @property
     def rounds(self) -> int:
         """How many rounds have ended."""
-        return max((len(values) for metrics in self.curves.values() for values in metrics.values()), default=0)
+        return rounds_in(self.curves)
 
     @property
     def over(self) -> bool:

@@ -135,7 +135,8 @@ def declared(files: Sequence[Path], state: Path, settings: AlgorithmSettings) ->
         raise SettingsError(f"ids are {names(settings.ids)}, but the state keeps {names(schema.ids)}. Leave them out.")
     if settings.drop:
         raise SettingsError(f"drop names {names(settings.drop)}, but the state fixes the features. Drop them there.")
-    foreign = [name for name in column_names(files[0]) if name not in schema.names]
+    made = set(schema.names)
+    foreign = [name for name in column_names(files[0]) if name not in made]
     if foreign:
         raise DataError(
             f"channel 'train' has {names(foreign)}, which the state does not make; it makes {names(schema.names)}. "

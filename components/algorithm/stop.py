@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
+
+from shared.errors import Stopped
+from shared.signals import ignore
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -41,11 +44,21 @@ def postponed() -> Iterator[Stop]:
     def note(number: int, _frame: object) -> None:
         stop.signum = stop.signum or number
 
-    handlers = {number: signal.signal(number, note) for number in SIGNALS}
+    handlers: dict[int, Any] = {number: signal.signal(number, note) for number in SIGNALS}
     try:
         yield stop
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    except Stopped:
+        ignore()
+        raise
+    except BaseException:
+        restore(handlers)
+        raise
+    restore(handlers)
     if stop.signum is not None and not stop.taken:
         signal.raise_signal(stop.signum)
+
+
+def restore(handlers: Mapping[int, Any]) -> None:
+    """Give signals the handlers that they had, as `signal.signal` told them."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

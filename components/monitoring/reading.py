@@ -54,7 +54,8 @@ def readings(
     start = 0
     for number, path in enumerate(files):
         found = names_in(path, csv, headerless)
-        present = [name for name in schema.names if name in found]
+        there = set(found)
+        present = [name for name in schema.names if name in there]
         # Without a header the reader needs all columns, because position is what names them.
         wanted = found if format_of(path) == "csv" and not csv.header else present
         if not wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -28,6 +29,33 @@ def test_a_missed_bar_is_told() -> None:
 
 def test_a_figure_at_its_bar_holds() -> None:
     assert "yes" in start.shown([start.Figure("an image", "MB", (130.0,), 130)])
+
+
+def test_each_figure_is_printed_beside_the_bar_of_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured is made up; the bars are those that the design promises, in seconds and megabytes."""
+    client = SimpleNamespace(images=SimpleNamespace(get=lambda image: SimpleNamespace(save=lambda: image)))
+    monkeypatch.setattr(build, "engine", lambda: client)
+    monkeypatch.setattr(build, "compressed", lambda _: 100e6)
+    monkeypatch.setattr(build, "largest", lambda *_: [("polars", 40.0)])
+    monkeypatch.setattr(start, "first_batches", lambda *_: {"train": (0.6, 0.61), "serve": (0.9, 0.8)})
+    monkeypatch.setattr(start, "artefact_of", lambda _: "state")
+    monkeypatch.setattr(start, "server_ready", lambda *_: 1.2)
+    monkeypatch.setattr(start, "rebuilds", lambda _, repeats: start.Figure("rebuild", "s", (2.5,) * repeats, 2.0))
+
+    done = CliRunner().invoke(start.main, ["--repeats", "2"], catch_exceptions=False)
+
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.output.splitlines()[2:]]
+    told = {row[0]: (row[1], float(row[2]), int(row[4]), float(row[5]), row[7]) for row in rows}
+    jobs = {f"{name}: first batch of {mode}" for name in NAMES if name != "algorithm" for mode in ("train", "serve")}
+    sizes = {"processing": 130, "algorithm": 140, "monitoring": 170, "explainability": 210}
+    assert told == {
+        **{f"{name}: server ready": ("CPU-s", 1.2, 2, 1.5, "yes") for name in NAMES},
+        **{job: ("CPU-s", 0.6, 2, 0.7, "yes") for job in jobs if job.endswith("train")},
+        **{job: ("CPU-s", 0.8, 2, 0.7, "**no**") for job in jobs if job.endswith("serve")},
+        "rebuild": ("s", 2.5, 2, 2.0, "**no**"),
+        **{f"{name}: compressed image (polars 40)": ("MB", 100, 1, bar, "yes") for name, bar in sizes.items()},
+    }
+    assert done.exit_code == 0
 
 
 def test_every_image_has_a_bar_for_its_size() -> None:

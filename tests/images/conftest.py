@@ -19,6 +19,7 @@ import build
 from components.spec import NAMES, specs
 from tests.images.containers import USERS, Container, Done, Jobs, Start, artefacts_of, outputs_of, packed
 from tests.images.data import BASELINE, FEATURES, SETTINGS, Settings, production, training
+from tests.images.variants import TORCH, built, image_of
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -43,12 +44,39 @@ def engine() -> Any:
 
 
 @pytest.fixture(scope="session")
-def start(engine: Any) -> Start:
-    """Start a container of a component's CPU image, locked down; a context that removes it."""
+def image_named(engine: Any) -> Callable[[str], build.Image]:
+    """A component's CPU image, or the algorithm's in a variant, built when it is first asked for.
+
+    Skips where pip does not find the wheel that the variant wants, which no index has.
+    """
+
+    @cache
+    def image(name: str) -> build.Image:
+        if name in NAMES:
+            return build.defaults(build.images(specs(), name))[0]
+        found = image_of(name)
+        based = subprocess.run(
+            (ROOT / "engine/base", found.variant.base), capture_output=True, text=True, check=False, timeout=600
+        )
+
+        assert based.returncode == 0, based.stderr[-3000:]
+        done, wheel = built(name), build.wheel_of(found)
+        if wheel and f"pip found no {wheel}" in done.stderr + done.stdout:
+            pytest.skip(f"pip finds no {wheel} on this machine: see wheelhouse/README.md")
+
+        assert done.returncode == 0, done.stderr[-3000:]
+        return found
+
+    return image
+
+
+@pytest.fixture(scope="session")
+def start(engine: Any, image_named: Callable[[str], build.Image]) -> Start:
+    """Start a container of an image, locked down; a context that removes it."""
 
     @contextmanager
-    def started(component: str, command: Sequence[str] = (), **options: Any) -> Iterator[Container]:
-        image = build.defaults(build.images(specs(), component))[0].local
+    def started(name: str, command: Sequence[str] = (), **options: Any) -> Iterator[Container]:
+        image = image_named(name).local
         container = engine.containers.create(image, list(command), **{**build.HARDENED, **options})
         try:
             container.start()
@@ -126,6 +154,29 @@ def both_pipelines(jobs: Jobs, raw: Path) -> Runs:
     return found
 
 
+@pytest.fixture(scope="session")
+def served_of(
+    start: Start, runs_of: Callable[[str], Runs], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Path]:
+    """The folder that an image serves over HTTP, by the image's name and the user who trained it."""
+
+    @cache
+    def served(name: str, user: str) -> Path:
+        runs = runs_of(user)
+        if name in NAMES:
+            return artefacts_of(runs)[name]
+        root = tmp_path_factory.mktemp(name)
+        root.chmod(0o755)
+        made = runs["processing train"].outputs
+        channels = {part: made[part] for part in ("train", "validation", "state")}
+        done = Jobs(start, root, user).training(name, channels, {"framework": "torch", **TORCH})
+
+        assert done.code == 0, done.said
+        return done.outputs["model"]
+
+    return served
+
+
 @pytest.fixture
 def runs(runs_of: Callable[[str], Runs]) -> Runs:
     """Both pipelines as root, which is how SageMaker starts images."""
@@ -140,11 +191,11 @@ def artefacts(runs: Runs) -> dict[str, Path]:
 
 @pytest.fixture
 def requests_of(runs: Runs) -> dict[str, bytes]:
-    """By component, rows that it answers over HTTP, without a header."""
+    """By image, rows that it answers over HTTP, without a header."""
     prepared = next(runs["processing serve"].outputs["data"].glob("*.csv")).read_bytes()
     rows = production()
     raw = {
         "processing": rows.select("flight", *FEATURES).write_csv(include_header=False).encode(),
         "monitoring": rows.write_csv(include_header=False).encode(),
     }
-    return dict.fromkeys(NAMES, prepared) | raw
+    return dict.fromkeys((*NAMES, "torch-cpu"), prepared) | raw

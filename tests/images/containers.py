@@ -19,6 +19,8 @@ STARTED_S: Final = 60
 
 USERS: Final = {"root": "0:0", "anybody": "54321:54321"}
 """SageMaker starts images as root; elsewhere the user can be any, without a name or a home."""
+SERVED: Final = (*NAMES, "torch-cpu")
+"""Images that are tried as servers; test_cuda.py compares the one for NVIDIA's devices with that of the CPU."""
 Hosts = tuple[str, tuple[str, ...]]
 Start = Callable[..., Any]
 """Starts a container: the component, then its arguments and docker's options; a context that removes it."""

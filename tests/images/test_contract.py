@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.spec import NAMES
-from tests.images.containers import Jobs, Start, outputs_of
+from tests.images.containers import SERVED, USERS, Jobs, Start, outputs_of
 from tests.images.data import BASELINE, SETTINGS
 
 ROOT = "0:0"
@@ -79,12 +78,12 @@ class Slow:
             pipe.write(content)
 
 
-@pytest.mark.parametrize("component", NAMES)
+@pytest.mark.parametrize("component", SERVED)
 def test_ping_is_503_at_once_while_the_artefact_loads_and_then_200(
-    listen: Callable[..., Any], artefacts: Mapping[str, Path], slow: Callable[[Path], Slow], component: str
+    listen: Callable[..., Any], served_of: Callable[[str, str], Path], slow: Callable[[Path], Slow], component: str
 ) -> None:
     """The artefact cannot be read before `release`: each answer until then was given while it was being loaded."""
-    artefact = slow(artefacts[component])
+    artefact = slow(served_of(component, USERS["root"]))
     one = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
     with listen(component, artefact.folder, environment=one) as container:
         first = container.answered("/ping")

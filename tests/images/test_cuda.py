@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import build
 from components.spec import specs
 from tests.images.containers import USERS, Done, Jobs, Start
-from tests.images.variants import NUMBERS, built, channels, image_of, prepared, scored, starter
+from tests.images.variants import NUMBERS, channels, image_of, prepared, scored, starter
 
 FALLBACK = "device cuda is not there"
 HYPERPARAMETERS = {"target": "late", "ids": '["flight"]', "num_round": "20", "max_depth": "3", "nthread": "1"}
@@ -20,11 +21,8 @@ FULL_OF_DEVICES = {"device_requests": [{"Driver": "nvidia", "Count": -1, "Capabi
 
 
 @pytest.fixture(scope="module")
-def image(engine: Any) -> Any:
-    done = built("xgboost-cuda")
-
-    assert done.returncode == 0, done.stderr[-3000:]
-    return engine.images.get(image_of("xgboost-cuda").local)
+def image(engine: Any, image_named: Callable[[str], build.Image]) -> Any:
+    return engine.images.get(image_named("xgboost-cuda").local)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +12,20 @@ import pytest
 
 import build
 from tests.images.containers import USERS, Done, Jobs, Start
-from tests.images.variants import NUMBERS, ROOT, Training, built, channels, image_of, prepared, scored, starter
+from tests.images.variants import NUMBERS, TORCH, Training, channels, prepared, scored, starter
 
 HYPERPARAMETERS = {
     "framework": "torch",
     "target": "late",
     "ids": '["flight"]',
-    "num_round": "10",
-    "eta": "0.01",
-    "hidden": "[16]",
-    "nthread": "1",
+    **TORCH,
 }
 
 
 @pytest.fixture(scope="module")
-def torch(engine: Any) -> Start:
+def torch(engine: Any, image_named: Callable[[str], build.Image]) -> Start:
     """Start the image, built with the wheel that this machine's pip finds."""
-    image = image_of("torch-cpu")
-    based = subprocess.run(
-        (ROOT / "engine/base", image.variant.base), capture_output=True, text=True, check=False, timeout=600
-    )
-
-    assert based.returncode == 0, based.stderr[-3000:]
-    done = built("torch-cpu")
-    wheel = build.wheel_of(image)
-    if f"pip found no {wheel}" in done.stderr + done.stdout:
-        pytest.skip(f"pip finds no {wheel} on this machine: see wheelhouse/README.md")
-
-    assert done.returncode == 0, done.stderr[-3000:]
-    return starter(engine, image.local)
+    return starter(engine, image_named("torch-cpu").local)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ from tests.images.data import training
 
 ROOT: Final = Path(__file__).parents[2]
 NUMBERS: Final = ("age", "income", "airline")
+TORCH: Final = {"num_round": "10", "eta": "0.01", "hidden": "[16]", "nthread": "1"}
+"""A network that is trained in a second."""
 
 
 def image_of(variant: str) -> build.Image:

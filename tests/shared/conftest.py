@@ -14,6 +14,7 @@ from pydantic import Field
 
 from shared.artefact import open_artefact, write_artefact
 from shared.component import Component, Job, Ports, Predictor
+from shared.errors import SettingsError
 from shared.files import write_json
 from shared.sample import Sample, written
 from shared.schema import Column, Schema
@@ -53,6 +54,8 @@ def serve(job: Job[MeanSettings]) -> None:
 def load(folder: Path, environment: Mapping[str, str]) -> Predictor:
     artefact = open_artefact(folder, "mean", "state")
     mean = json.loads(artefact.file("state.json").read_text())["mean"]
+    if not environment.get("SHIFT", "0").isdigit():
+        raise SettingsError(f"SHIFT is {environment['SHIFT']!r}, wanted a whole number.")
 
     def answer(table: pl.DataFrame) -> pl.DataFrame:
         if (table["x"] == 13.0).any():

@@ -113,3 +113,21 @@ def test_a_failure_is_told_to_training_and_to_processing(tmp_path: Path) -> None
     contract.write_failure("the data is empty.")
 
     assert contract.failure.read_text() == contract.message.read_text() == "the data is empty."
+
+
+def test_a_failure_is_told_to_one_where_the_other_cannot_be_written(tmp_path: Path) -> None:
+    contract = Contract(tmp_path)
+    contract.failure.mkdir(parents=True)
+
+    with pytest.raises(IsADirectoryError):
+        contract.write_failure("the data is empty.")
+
+    assert contract.message.read_text() == "the data is empty."
+
+
+def test_a_local_path_of_checkpoints_is_advised_as_one(tmp_path: Path) -> None:
+    contract = Contract(tmp_path)
+    write(contract.checkpoint_config, {"LocalPath": 5})
+
+    with pytest.raises(SettingsError, match=r"Give a path such as /opt/ml/checkpoints\.$"):
+        _ = contract.checkpoints

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -159,6 +160,94 @@ def test_train_with_nothing_mounted_says_what_to_mount(mean: Component, tmp_path
     assert "nothing is mounted" in (tmp_path / "output/failure").read_text()
 
 
+def test_what_is_advised_to_mount_is_a_channel_where_only_training_reads_files(mean: Component, tmp_path: Path) -> None:
+    assert run(replace(mean, serve=None), ["train"], env(tmp_path)) == 2
+    assert "Mount 'data' at /opt/ml/input/data/<name>" in (tmp_path / "output/failure").read_text()
+
+
+@pytest.mark.parametrize("place", ["input/data/train.csv", "processing/input/data", "processing/input/data.csv"])
+def test_a_file_that_is_mounted_in_place_of_its_folder_is_told(mean: Component, tmp_path: Path, place: str) -> None:
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text("id,x\na,1\n")
+
+    assert run(mean, ["train"], env(tmp_path)) == 2
+    assert f"{tmp_path / place} is a file, wanted a folder" in (tmp_path / "output/failure").read_text()
+
+
+def test_a_model_that_is_a_file_is_told(mean: Component, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("a file where a folder was wanted")
+
+    assert run(mean, ["serve"], env(tmp_path)) == 2
+    assert f"{tmp_path}/model is no folder, so there is nothing to serve" in (tmp_path / "output/failure").read_text()
+
+
+@pytest.mark.parametrize("local", [None, "/opt/ml/elsewhere", "/opt/ml/a-file"])
+def test_checkpoints_that_were_asked_for_and_have_no_folder_cost_a_line(
+    mean: Component, data: Path, capsys: pytest.CaptureFixture[str], local: str | None
+) -> None:
+    """A job on a spot instance would lose everything, and nobody would know."""
+    (data / "a-file").touch()
+    if local is None:
+        (data / "checkpoints").touch()
+    else:
+        write(data / "input/config/checkpointconfig.json", {"LocalPath": local})
+
+    assert run(mean, ["train"], env(data)) == 0
+    assert capsys.readouterr().out.count("WARNING mean: no checkpoints: the job asks for them, and ") == 1
+
+
+def test_a_job_that_asks_for_no_checkpoints_hears_nothing_of_them(
+    mean: Component, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(mean, ["train"], env(data)) == 0
+    assert "checkpoint" not in capsys.readouterr().out
+
+
+def test_two_outputs_in_one_folder_are_refused(mean: Component, data: Path) -> None:
+    processing_job(data, ["data"], ["state", "report"])
+    path = data / "config/processingjobconfig.json"
+    path.write_text(path.read_text().replace("out-report", "out-state/"))
+
+    assert run(mean, [], env(data)) == 2
+    said = (data / "output/message").read_text()
+    assert said == (
+        f"outputs 'state' and 'report' both go to {data}/processing/out-state. Give each its own LocalPath."
+    )
+    assert not (data / "processing/out-state").exists()
+
+
+@pytest.mark.parametrize("name", ["hyperparameters", "inputdataconfig", "resourceconfig", "checkpointconfig"])
+def test_a_configuration_that_is_a_folder_is_one_sentence(mean: Component, data: Path, name: str) -> None:
+    """Docker makes one where the source of -v is missing."""
+    (data / f"input/config/{name}.json").mkdir(parents=True)
+    (data / "processing/input").rename(data / "input/data")
+
+    assert run(mean, ["train"], env(data)) == 2
+    said = (data / "output/failure").read_text()
+    assert f"{data}/input/config/{name}.json is a folder, wanted a JSON file." in said
+
+
+@pytest.mark.parametrize("method", ["stat", "read_text"])
+def test_a_configuration_that_may_not_be_read_is_one_sentence(
+    mean: Component, data: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Root may read where others may not, so the refusal is made up: of the folder, or of the file."""
+    config = data / "input/config/hyperparameters.json"
+    write(config, {})
+    known = getattr(Path, method)
+
+    def refusing(path: Path, *arguments: object, **named: object) -> object:
+        if path == config:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return known(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, method, refusing)
+
+    assert run(mean, ["train"], env(data)) == 2
+    said = (data / "output/failure").read_text()
+    assert said == f"{config} cannot be read: Permission denied. Let the container's user read it."
+
+
 def test_help_names_every_setting(mean: Component, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(mean, ["--help"], {}) == 0
     text = capsys.readouterr().out
@@ -211,6 +300,25 @@ def test_a_failure_has_its_code_its_sentence_and_no_output(
     assert said in (data / "output/message").read_text()
     assert files(data / "processing/output") == []
     assert not list((data / "processing/output").rglob(".staging*"))
+
+
+def test_a_second_signal_does_not_end_the_clean_up(
+    mean: Component, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleanup = tempfile.TemporaryDirectory.cleanup
+    cleaned = []
+
+    def interrupted(folder: tempfile.TemporaryDirectory[str]) -> None:
+        cleaned.append(folder)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        cleanup(folder)
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", interrupted)
+
+    assert run(mean, ["train", "--end", "SIGTERM"], env(data)) == 143
+    assert len(cleaned) == 2
+    assert not (data / "processing/output").exists()
 
 
 def test_a_success_leaves_no_failure_of_an_earlier_run(mean: Component, data: Path) -> None:

@@ -50,6 +50,12 @@ def test_a_json_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes 
         read_json(path, "labels")
 
 
+def test_a_json_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+    """A folder in its place, because root may read every file."""
+    with pytest.raises(DataError, match=r"^model \S+ cannot be read: Is a directory\. Let the"):
+        read_json(tmp_path, "model")
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 
 import polars as pl
 import pytest
 
-from shared.payload import RefusedRequest, accepted_type, body_of, media_type, table_of
+from shared.payload import RefusedRequest, accepted_type, body_of, check_encoding, media_type, table_of
 from shared.schema import Column, Schema
 
 SCHEMA = Schema(
@@ -44,6 +45,23 @@ def test_every_form_of_the_same_rows_is_the_same_table(kind: str, body: bytes) -
     assert table.select("id", "x", "n").rows() == ROWS
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0c", "\x1e"], ids=ascii)
+def test_only_a_newline_ends_a_json_line(character: str) -> None:
+    """Some of what Python takes for the end of a line is text in JSON, and the rest is no JSON in a string."""
+    body = f'{{"id": "a{character}b", "x": 1, "n": 1}}\n{{"id": "c", "x": 1, "n": 1}}\r\n'.encode()
+    if character < " ":
+        with pytest.raises(RefusedRequest, match="Invalid control character"):
+            table_of(body, media_type("application/jsonlines"), SCHEMA)
+    else:
+        rows = table_of(body, media_type("application/jsonlines"), SCHEMA)
+        assert rows["id"].to_list() == [f"a{character}b", "c"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"instances": []}'])
+def test_a_list_of_no_rows_is_a_table_without_rows(body: bytes) -> None:
+    assert table_of(body, media_type("application/json"), SCHEMA).height == 0
+
+
 def test_ids_may_be_left_out() -> None:
     assert table_of(b"0.5,1\n", media_type(None), SCHEMA).columns == ["x", "n"]
 
@@ -61,7 +79,16 @@ def test_one_record_is_one_row_however_its_line_ends(body: bytes) -> None:
         ("text/csv", b"0.5,one\n", "row 1: column 'n' is 'one', wanted an integer"),
         ("text/csv", b"0.5,1\n0.5\n0.5,1,2\n", "cannot be read"),
         ("text/csv; header=present", b"x,m\n1,2\n", "the rows lack 'n'; they have 'x', 'm'"),
-        ("application/json", b'{"x": 1}', "the rows lack 'n'"),
+        ("application/json", b'{"x": 1}', "row 1 lacks 'n'; it has 'x'."),
+        ("application/json", b"{}", "row 1 lacks 'x', 'n'; it has nothing."),
+        ("application/json", b'[{"x": 1, "n": 1}, {}]', "row 2 lacks 'x', 'n'; it has nothing."),
+        (
+            "application/jsonlines",
+            b'{"id": "a", "x": 1, "n": 1}\n{"x": 1, "n": 1}',
+            "row 2 lacks 'id'; it has 'x', 'n'.",
+        ),
+        ("application/json", rb'[["\ud800", 1, 2]]', "cannot be read as application/json"),
+        ("application/json", rb'{"id": "\udfff", "x": 1, "n": 1}', "cannot be read as application/json"),
         ("application/json", b"{", "is no application/json"),
         ("application/json", b'"text"', "wanted an object"),
         ("application/json", b"[[1]]", "row 1 has 1 values"),
@@ -99,16 +126,34 @@ def test_an_unknown_content_type_is_415() -> None:
         ("text/html, application/json;q=0.9", "application/json"),
         ("application/*", "application/json"),
         ("application/x-ndjson", "application/jsonlines"),
+        ("application/json;q=0, text/csv", "text/csv"),
+        ("text/csv; q=0.000, */*", "application/json"),
+        ("application/json;q=0.0,application/*", "application/jsonlines"),
+        ("application/json;q=0.01, text/html", "application/json"),
     ],
 )
 def test_the_answer_has_a_type_that_was_asked_for(accept: str | None, wanted: str) -> None:
     assert accepted_type(accept, "text/csv") == wanted
 
 
-def test_an_answer_in_no_known_type_is_406() -> None:
+@pytest.mark.parametrize("accept", ["image/png", "text/csv;q=0", "*/*;q=0", "text"])
+def test_an_answer_in_no_known_type_is_406(accept: str) -> None:
     with pytest.raises(RefusedRequest) as caught:
-        accepted_type("image/png", "text/csv")
+        accepted_type(accept, "text/csv")
     assert caught.value.status == 406
+
+
+@pytest.mark.parametrize("judge", [media_type, check_encoding, lambda text: accepted_type(text, "text/csv")])
+def test_a_sentence_repeats_the_beginning_of_a_long_header_alone(judge: Callable[[str], object]) -> None:
+    with pytest.raises(RefusedRequest, match="xxx…' ") as caught:
+        judge("x" * 7000)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_sentence_repeats_the_beginning_of_a_long_row_alone() -> None:
+    with pytest.raises(RefusedRequest, match="row 1 is 'xxx") as caught:
+        table_of(b'"' + b"x" * 7000 + b'"', media_type("application/json"), SCHEMA)
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("rows", [1, 2, 1000])

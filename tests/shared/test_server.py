@@ -13,6 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,9 @@ def test_another_type_may_be_asked_for(client: FlaskClient) -> None:
     ("body", "headers", "status"),
     [
         (b"", {"Content-Type": "text/csv"}, 204),
+        (b"[]", {"Content-Type": "application/json"}, 204),
+        (b"id,x\n", {"Content-Type": "text/csv; header=present"}, 204),
+        (rb'[["\ud800", 1]]', {"Content-Type": "application/json"}, 400),
         (b"1,2,3\n", {"Content-Type": "text/csv"}, 400),
         (b"1\n", {"Content-Type": "image/png"}, 415),
         (b"1\n", {"Content-Type": "text/csv", "Accept": "image/png"}, 406),
@@ -130,8 +134,14 @@ def test_text_that_begins_as_zlib_does_is_text(client: FlaskClient, name: str) -
 
 
 def test_unknown_paths_are_404_and_wrong_methods_405(client: FlaskClient) -> None:
-    assert client.get("/nowhere").status_code == 404
-    assert client.get("/invocations").status_code == 405
+    nowhere, wrong = client.get("/" + "nowhere" * 1000), client.get("/invocations")
+
+    assert (nowhere.status_code, wrong.status_code) == (404, 405)
+    assert "POST" in wrong.headers["Allow"]
+    for answer in (nowhere, wrong):
+        assert answer.content_type == "text/plain; charset=utf-8"
+        assert re.fullmatch(r"GET /\S+ is answered by nothing, wanted .* or POST /invocations\.\n", answer.text)
+        assert len(answer.text) < 300
 
 
 def test_custom_attributes_come_back(client: FlaskClient) -> None:
@@ -195,14 +205,18 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def started(root: Path, port: int) -> subprocess.Popen[bytes]:
+def started(root: Path, port: int, **variables: str) -> subprocess.Popen[bytes]:
     code = "import sys; from shared.entrypoint import run; from conftest import MEAN; sys.exit(run(MEAN, ['serve']))"
-    environment = os.environ | {
-        "PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}",
-        "SAGEMAKER_BASE_DIR": str(root),
-        "SAGEMAKER_BIND_TO_PORT": str(port),
-        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
-    }
+    environment = (
+        os.environ
+        | variables
+        | {
+            "PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}",
+            "SAGEMAKER_BASE_DIR": str(root),
+            "SAGEMAKER_BIND_TO_PORT": str(port),
+            "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+        }
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -241,6 +255,39 @@ def test_a_real_server_answers_and_stops_cleanly(server: tuple[subprocess.Popen[
 
     assert answer.text == "a,-1.0\nb,0.0\n"
     assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["while the caller listens on", "when the caller has ended"])
+def test_a_body_that_is_not_whole_is_refused_and_the_connection_closed(
+    server: tuple[subprocess.Popen[bytes], str], kept: bool
+) -> None:
+    """A body that is cut off would be answered as if it were whole, one row short."""
+    process, url = server
+    length, chunked = "Content-Length: 100", "Transfer-Encoding: chunked"
+    wrong = [(chunked, b"ZZ\r\na,1\n\r\n0\r\n\r\n"), (chunked, b"4\r\na,1\nxx0\r\n\r\n")]
+    cut = [(length, b"a,1\nb,2"), (length, b""), (chunked, b"100\r\na,1\n"), (chunked, b"4\r\na,1\n\r\n")]
+    for header, body in wrong if kept else cut:
+        head = f"POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Type: text/csv\r\n{header}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=20) as connection:
+            connection.sendall(head.encode() + body)
+            if not kept:
+                connection.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(partial(connection.recv, 65_536), b""))  # ends when the server closes
+
+        assert answer.startswith(b"HTTP/1.1 400 "), (header, body)
+        assert answer.count(b"HTTP/1.1") == 1
+        assert re.search(rb"\r\n\r\nthe body [^\n]*\.\n$", answer)
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    assert process.stdout is not None
+    assert b"Traceback" not in process.stdout.read()
+
+
+def test_a_wrong_variable_of_the_component_ends_the_server_as_settings_do(root: Path) -> None:
+    process = started(root, free_port(), SHIFT="much")
+    output, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, b"SHIFT is 'much'" in output) == (2, True), output
 
 
 def test_a_broken_artefact_ends_the_process_with_its_sentence(root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -337,3 +338,50 @@ def test_a_single_column_that_begins_as_zlib_does_keeps_its_rows(tmp_path: Path)
     path = stored(tmp_path, "t.csv", "x^2\n1\n")
 
     assert read([path], inferred_schema([path])).to_dict(as_series=False) == {"x^2": [1]}
+
+
+@pytest.mark.parametrize("cell", ["0.25", "t", " 7 ", "Infinity"])
+def test_reading_asks_the_whole_table_equally_often_however_many_columns_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str
+) -> None:
+    """Its schema costs time for each column, so that asking once a column makes a wide table take minutes."""
+    asked: list[str] = []
+    known = vars(pl.DataFrame)["schema"].fget
+
+    def counted(table: pl.DataFrame) -> Any:
+        asked.append("schema")
+        return known(table)
+
+    monkeypatch.setattr(pl.DataFrame, "schema", property(counted))
+
+    def questions(columns: int) -> int:
+        named = [f"c{number}" for number in range(columns)]
+        path = stored(tmp_path, f"{columns}.csv", f"{','.join(named)}\n{','.join([cell] * columns)}\n")
+        schema = Schema(tuple(Column(name, "number") for name in named))
+        batch = next(raw_batches([path], named))
+        asked.clear()
+        conformed(batch, schema)
+        return len(asked)
+
+    assert questions(40) == questions(2)
+
+
+def test_finding_types_never_makes_expressions_over_the_whole_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One column at a time: what is asked of a table takes longer the more columns it has."""
+    widths: list[int] = []
+    for method in ("select", "head"):
+        known = getattr(pl.DataFrame, method)
+
+        def counted(table: pl.DataFrame, *arguments: object, known: Any = known, **named: object) -> Any:
+            widths.append(table.width)
+            return known(table, *arguments, **named)
+
+        monkeypatch.setattr(pl.DataFrame, method, counted)
+    path = stored(tmp_path, "a.csv", "a,b,c,d,e\n1,0.5,t,true,2026-01-01\n")
+
+    kinds = [column.type for column in inferred_schema([path]).columns]
+
+    assert kinds == ["integer", "number", "text", "boolean", "date"]
+    assert set(widths) == {1}

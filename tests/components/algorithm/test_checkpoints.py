@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from components.algorithm.model import Progress
 from components.algorithm.serve import load
 from components.algorithm.stop import Stop
 from shared.artefact import open_artefact
+from shared.errors import ArtefactError
 from shared.report import read_report
 
 ROOT = Path(__file__).parents[3]
@@ -371,6 +373,87 @@ def test_a_file_that_is_no_checkpoint_is_passed_over(ready: Any, place: Path) ->
         (place / f"checkpoint-000009-{checkpoints.digest_of(content)}.zip").write_bytes(content)
 
     assert ready.run(num_round="3").code == 0
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Fail instead of waiting for ever."""
+
+    def late(*_: object) -> None:
+        pytest.fail(f"not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("kind", ["copy", "pipe", "folder", "renamed"])
+def test_what_is_called_almost_as_a_checkpoint_is_passed_over(
+    ready: Any,
+    place: Path,
+    stop_after: Callable[[int], None],
+    each_round: None,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    """One line says so, and training goes on from the one that nobody touched."""
+    stop_after(12)
+    ready.run(**settings_of("xgboost"))
+    stop_after(0)
+    newest = max(place.iterdir())
+    digest = newest.stem.rpartition("-")[2]
+    match kind:
+        case "copy":
+            shutil.copy(newest, place / f"checkpoint-backup-000012-{digest}.zip")
+        case "pipe":
+            os.mkfifo(place / f"checkpoint-000099-{digest}.zip")
+        case "folder":
+            (place / f"checkpoint-000099-{digest}.zip").mkdir()
+        case "renamed":
+            shutil.copy(newest, place / f"checkpoint-999999-{digest}.zip")
+    capsys.readouterr()
+
+    with at_most(60):
+        assert ready.run().code == 0
+    said = capsys.readouterr().out
+    assert said.lower().count("it is not used") == 1
+    assert f"training goes on after round 12, from checkpoint {newest}." in said
+
+
+def encrypted(archive: bytes) -> bytes:
+    """The archive with the flag that says so, in both of its headers."""
+    content = bytearray(archive)
+    content[6] |= 1
+    content[archive.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(content)
+
+
+def compressed_oddly(archive: bytes) -> bytes:
+    """The archive with a way of compression that nobody knows, in both of its headers."""
+    content = bytearray(archive)
+    content[8] = content[archive.index(b"PK\x01\x02") + 10] = 77
+    return bytes(content)
+
+
+def deflated_wrongly(archive: bytes) -> bytes:
+    """The archive, said to be compressed by zlib, which it is not."""
+    content = bytearray(archive)
+    content[8] = content[archive.index(b"PK\x01\x02") + 10] = 8
+    return bytes(content)
+
+
+@pytest.mark.parametrize("change", [encrypted, compressed_oddly, deflated_wrongly])
+def test_an_archive_that_cannot_be_unpacked_is_no_checkpoint(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    content = change(checkpoints.packed({"checkpoint.json": b"\xff" * 40}))
+    path = tmp_path / f"checkpoint-000009-{checkpoints.digest_of(content)}.zip"
+    path.write_bytes(content)
+
+    with pytest.raises(ArtefactError, match=r"cannot be read: .* It is not used"):
+        checkpoints.opened(path)
 
 
 def test_the_two_newest_checkpoints_are_kept(ready: Any, place: Path, each_round: None) -> None:

@@ -167,7 +167,7 @@ def test_a_content_type_may_carry_parameters(server: Running, trained: Any) -> N
         ("1,2,3,4,5,6\n", {}, 400, "line 1 has 6 values, wanted 4 or 5"),
         ("age,income,visits,noise\n1,2,3,4\n", {}, 400, "line 1 is a header line where none was said."),
         ("age,income,noise\n1,2,4\n", {"Content_Type": "text/csv; header=present"}, 400, "the rows lack 'visits'"),
-        ('{"age": 1, "income": 2, "noise": 4}', {"Content_Type": "application/json"}, 400, "the rows lack 'visits'"),
+        ('{"age": 1, "income": 2, "noise": 4}', {"Content_Type": "application/json"}, 400, "row 1 lacks 'visits'"),
         ("{", {"Content_Type": "application/json"}, 400, "the body is no application/json"),
         ("1,2,3,4\n", {"Content_Type": "text/libsvm"}, 415, "Content-Type 'text/libsvm' is not read"),
         ("1,2,3,4\n", {"Accept": "image/png"}, 406, "Accept 'image/png' cannot be answered"),

@@ -43,6 +43,19 @@ def test_a_signal_that_somebody_has_taken_is_not_sent_again() -> None:
     assert taken == signal.SIGINT
 
 
+def test_once_the_block_has_ended_by_a_signal_another_does_not_end_the_clean_up() -> None:
+    def interrupted() -> None:
+        with postponed() as noted:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise Stopped(noted.take())
+
+    signal.signal(signal.SIGTERM, stop)
+    with pytest.raises(Stopped):
+        interrupted()
+
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_without_a_signal_the_handlers_are_as_before() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with postponed() as noted:
