@@ -6,6 +6,8 @@ writes it down with the reasons as comments, for a person to correct.
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from pipelines.values import use_case_name
 from shared.errors import DataError, SettingsError, did_you_mean, names
 from shared.schema import Type
 
@@ -44,6 +47,8 @@ WORDS: Final = frozenset({"y", "n", "yes", "no", "true", "false", "on", "off", "
 """What YAML takes for something else than text."""
 EXPANSION: Final = {".parquet": 4.0, ".gz": 5.0}
 """How much larger the same rows are as plain CSV, about."""
+SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+"""What separates cells in some CSV files, in the place of commas."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def looked_at(path: Path, uri: str, rows: int = ROWS) -> Look:
 
     if not path.is_file():
         raise DataError(f"{path} does not exist, wanted a .csv, .parquet or .jsonl file.")
+    _check_text(path)
     schema = inferred_schema([path], rows=rows)
     taken: list[pl.DataFrame] = []
     count = 0
@@ -119,6 +125,31 @@ def looked_at(path: Path, uri: str, rows: int = ROWS) -> Look:
     seen = tuple(_seen(table, column.name, column.type) for column in schema.columns)
     factor = EXPANSION.get(path.suffix, 1.0)
     return Look(uri, seen, table.height, path.stat().st_size * factor / 1e9)
+
+
+def _check_text(path: Path) -> None:
+    """Make sure that a CSV file's first line is UTF-8 with commas between the cells, and its beginning is UTF-8 too.
+
+    Raises:
+        DataError: it is not; the remedy is named.
+    """
+    if ".csv" not in path.suffixes:
+        return
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+            header = file.readline()
+            for _ in itertools.islice(file, ROWS):
+                pass
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is no UTF-8 text ({error.reason}). Convert it, such as by "
+            f"`iconv --from-code ISO-8859-1 --to-code UTF-8 {path.name}`."
+        ) from None
+    except (OSError, EOFError):
+        return  # the reader tells what is wrong
+    found = next((words for mark, words in SEPARATORS.items() if mark in header and "," not in header), None)
+    if found:
+        raise DataError(f"{path} has {found} between its cells, wanted commas. Write it with commas, or as Parquet.")
 
 
 def _seen(table: pl.DataFrame, name: str, kind: Type) -> Seen:
@@ -135,9 +166,11 @@ def drafted(
         SettingsError: a column that the caller names is not there, or cannot be what he says.
     """
     chosen, target_reason = _target(look, target)
-    task, task_reason = _task(chosen)
+    task, task_reason = _task(chosen, look.rows)
     chosen_ids, ids_reason = _ids(look, chosen, ids)
     chosen_time, time_reason = _time(look, chosen, time)
+    if not [column for column in look.columns if column.name not in (chosen.name, *chosen_ids)]:
+        raise SettingsError(f"no column is left to predict {chosen.name!r} from. Take data with more columns.")
     return Draft(name, look, chosen, target_reason, task, task_reason, chosen_ids, ids_reason, chosen_time, time_reason)
 
 
@@ -154,13 +187,29 @@ def _target(look: Look, said: str | None) -> tuple[Seen, str]:
         if column.type not in ("date", "datetime") and column.distinct > 1 and not _is_id(column, look.rows)
     ]
     if not fitting:
-        raise SettingsError("no column could be predicted: all are dates, ids or constant. Name one with --target.")
-    return fitting[-1], "the last column, for no name says more; --target names another"
+        raise SettingsError(
+            f"no column could be predicted: in the first {look.rows:,} rows all are dates, ids or constant. "
+            "Name one with --target, and mix the rows if they are sorted by it."
+        )
+    return fitting[-1], f"{_why_last(look, fitting[-1])}; --target names another"
 
 
-def _task(target: Seen) -> tuple[Task, str]:
+def _why_last(look: Look, chosen: Seen) -> str:
+    """Why this column, where no name says more: what comes behind it does not fit, or nothing does."""
+    behind = look.columns[look.columns.index(chosen) + 1 :]
+    if not behind:
+        return "the last column, for no name says more"
+    constant = [column.name for column in behind if column.distinct < 2]
+    still = f"; {names(constant)} {'is' if len(constant) == 1 else 'are'} constant there" if constant else ""
+    return f"the last column that varies in the first {look.rows:,} rows and is no date and no id{still}"
+
+
+def _task(target: Seen, rows: int) -> tuple[Task, str]:
     if target.distinct < 2:
-        raise SettingsError(f"target {target.name!r} has {target.distinct} value, wanted two at least. Name another.")
+        raise SettingsError(
+            f"target {target.name!r} has {target.distinct} value, wanted two at least in the first {rows:,} rows. "
+            "Name another, or mix the rows if they are sorted by it."
+        )
     if target.type in ("date", "datetime"):
         raise SettingsError(f"target {target.name!r} holds dates, wanted numbers, booleans or text. Name another.")
     if target.distinct == 2:
@@ -283,9 +332,17 @@ def scalar(text: str) -> str:
 
 
 def name_of(stem: str) -> str:
-    """A file's name as a use case's: small letters, digits and hyphens, at most 24."""
+    """A file's name as a use case's: small letters, digits and hyphens, at most 24.
+
+    Raises:
+        SettingsError: it is one that Parameter Store reserves.
+    """
     name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
-    return (name if name[:1].isalpha() else f"use-case-{name}")[:24].rstrip("-")
+    name = (name if name[:1].isalpha() else f"use-case-{name}")[:24].rstrip("-")
+    try:
+        return use_case_name(name)
+    except ValueError as wanted:
+        raise SettingsError(f"the use case would be called {name!r}, wanted {wanted}. Give another --name.") from None
 
 
 def relative(path: Path, folder: Path) -> str:

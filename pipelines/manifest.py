@@ -7,13 +7,15 @@ Settings of components stay free-form here: the component that gets them is the 
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
 import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -41,6 +43,16 @@ ARCHITECTURE: Final = "amd64"
 """The processor whose images are taken."""
 NODES: Final = 100_000
 """Keys and values of a manifest, counted where an alias repeats them: a few short lines can mean billions."""
+PROBLEMS: Final = 100
+"""Problems of a manifest that are told, a line each."""
+WORDS: Final[Mapping[str, str]] = {
+    "MaxRuntimeInSeconds": "max_runtime",
+    "MaxWaitTimeInSeconds": "max_wait",
+    "InstanceType": "instance",
+    "InstanceCount": "count",
+    "VolumeSizeInGB": "volume_gb",
+}
+"""What the manifest calls what the API calls otherwise."""
 
 
 def seconds(value: Any) -> Any:
@@ -60,6 +72,13 @@ def as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def number(value: Any) -> Any:
+    """A number; true is none, though Python takes it for 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number")
+    return value
+
+
 def known_placeholders(value: str) -> str:
     """A uri whose placeholders are all known."""
     for name in re.findall(r"\{([^}]*)\}", value):
@@ -72,6 +91,7 @@ Duration = Annotated[int, BeforeValidator(seconds), Field(ge=1)]
 PERIOD: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"
 """A period names files and folders: no separators, and no leading dot."""
 Period = Annotated[str, BeforeValidator(as_text), Field(pattern=PERIOD)]
+Bound = Annotated[float, BeforeValidator(number)]
 Uri = Annotated[str, Field(min_length=1), AfterValidator(known_placeholders)]
 
 
@@ -285,8 +305,8 @@ class Gate(Part):
 
     metric: str = Field(min_length=1)
     step: Literal["algorithm"] = "algorithm"
-    min: float | None = None
-    max: float | None = None
+    min: Bound | None = None
+    max: Bound | None = None
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Gate:
@@ -485,6 +505,19 @@ class Document:
         """`file:line: path` of the thing at `loc`."""
         return f"{self.path}:{self.line(loc)}: {dotted(loc)}"
 
+    def located(self, problem: str) -> str:
+        """A problem that an engine has found, behind the place of the value that it tells; as it is without one."""
+        found = [(len(repr(value)), loc) for loc, value in _leaves(self.value) if _tells(problem, loc, value)]
+        return f"{self.where(max(found, key=lambda one: one[0])[1])}: {problem}" if found else problem
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """What engines find wrong with the manifest inside the block, with its lines."""
+        try:
+            yield
+        except SettingsError as error:
+            raise type(error)("\n".join(map(self.located, str(error).splitlines()))) from None
+
 
 @dataclass(frozen=True)
 class UseCase:
@@ -492,6 +525,31 @@ class UseCase:
 
     manifest: Manifest
     document: Document
+
+
+def _leaves(node: Any, loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:
+    """Every text, number and the like of a document, with its path."""
+    if isinstance(node, Mapping):
+        for key, item in node.items():
+            yield from _leaves(item, (*loc, key))
+    elif isinstance(node, list | tuple):
+        for index, item in enumerate(node):
+            yield from _leaves(item, (*loc, index))
+    else:
+        yield loc, plain(node)
+
+
+def _tells(problem: str, loc: Loc, value: Any) -> bool:
+    """Whether a problem is one of this value: quotes it, or tells it under the API's word for its key."""
+    told = re.match(r"\w+(?:\.\w+|\[\d+\])*\.(\w+) is (\S+)", problem)
+    if told is None or told[1] not in WORDS:
+        return isinstance(value, str) and repr(value) in problem
+    if loc[-1] != WORDS[told[1]]:
+        return False
+    try:
+        return told[2].strip(",") in (repr(value), f"{seconds(value):,}")
+    except ValueError:
+        return told[2].strip(",") == repr(value)
 
 
 def _line(node: Any, key: str | int) -> int | None:
@@ -516,12 +574,44 @@ def read_manifest(path: Path) -> UseCase:
         SettingsError: a file is missing, is no YAML or JSON, or has problems: all of them are named, a line each.
     """
     document = read_document(path)
+    problems = set(_misread(document))
     try:
         manifest = Manifest.model_validate(plain(document.value))
-        return UseCase(with_images(manifest, read_images_lock(manifest, path.parent)), document)
     except ValidationError as error:
-        problems = sorted({_problem(item, document) for item in error.errors(include_url=False)})
-        raise SettingsError("\n".join(text for _, text in problems)) from None
+        problems |= {_problem(item, document) for item in error.errors(include_url=False)}
+    if problems:
+        raise SettingsError("\n".join(at_most(text for _, text in sorted(problems))))
+    return UseCase(with_images(manifest, read_images_lock(manifest, path.parent)), document)
+
+
+def at_most(problems: Iterable[str]) -> Iterator[str]:
+    """As many problems as anybody reads, and how many more there are."""
+    told = list(problems)
+    yield from told[:PROBLEMS]
+    if len(told) > PROBLEMS:
+        yield f"and {len(told) - PROBLEMS:,} more."
+
+
+def _misread(document: Document) -> Iterator[tuple[int, str]]:
+    """Line and sentence of each period that YAML takes for something that is written otherwise, such as 01 for 1."""
+    for above in (("data",), ("data", "train")):
+        part = document.value
+        for key in (*above, "periods"):
+            part = part.get(key) if isinstance(part, Mapping) else None
+        for index, period in enumerate(part if isinstance(part, CommentedSeq) else ()):
+            if isinstance(period, str | bool) or type(period) in (int, date):
+                continue  # as it is written, or refused anyhow
+            loc, written = (*above, "periods", index), _as_written(period)
+            if isinstance(period, int | date) and written != as_text(period):
+                text = f"found {written}, which YAML takes for {as_text(period)}, wanted it in quotes: '{written}'."
+                yield document.line(loc), f"{document.where(loc)}: {text}"
+
+
+def _as_written(value: Any) -> str:
+    """A value as it stands in the file."""
+    stream = io.StringIO()
+    YAML(typ="rt", pure=True).dump([value], stream)
+    return re.sub(r"^- (&\S+ )?", "", stream.getvalue().strip())
 
 
 def read_images_lock(manifest: Manifest, folder: Path) -> dict[str, str]:
@@ -619,8 +709,9 @@ def read_document(path: Path) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         raise SettingsError(f"{path}:{mark.line + 1 if mark else 1}: no YAML: {_first_line(error.problem)}.") from None
-    except YAMLError as error:
-        raise SettingsError(f"{path}: no YAML: {_first_line(str(error))}.") from None
+    except YAMLError as error:  # a character that YAML does not know
+        line = content.decode("utf-8")[: getattr(error, "position", 0)].count("\n") + 1
+        raise SettingsError(f"{path}:{line}: no YAML: {_first_line(str(error))}.") from None
     except RecursionError:
         raise SettingsError(f"{path}:1: the manifest is nested too deeply. Write it flatter.") from None
     _check_size(path, value)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.spec import NAMES
-from pipelines.manifest import Document, Loc, Range, UseCase
+from pipelines.manifest import Document, Loc, Range, UseCase, at_most
 from shared.errors import SettingsError, did_you_mean, names
 from shared.settings import ENVIRONMENT_PREFIX, RESERVED_VARIABLES
 
@@ -41,7 +41,7 @@ def judge(use_case: UseCase) -> None:
     document = use_case.document
     found = sorted(_problems(use_case, document))
     if found:
-        raise SettingsError("\n".join(text for _, text in found))
+        raise SettingsError("\n".join(at_most(text for _, text in found)))
 
 
 def _problems(use_case: UseCase, document: Document) -> Iterator[tuple[int, str]]:

@@ -90,6 +90,7 @@ def render(
     deployment = deployment_of(use_case, specs, images, environment, revision)
     manifest, site = deployment.manifest, deployment.site
     training_uri, uploads = training_data(site, manifest.data)
+    deployment.check_data(training_uri)
     labels = no_labels(site, manifest.data)
     around = Surroundings(manifest, site, training_uri, labels[0])
     graphs = list(deployment.graphs(tunes=True).values())

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from components.spec import Spec
 from pipelines.aws.images import image_uris
-from pipelines.aws.places import Site, site_of
-from pipelines.graph import Graph, Origin, inference_graph, training_graph
+from pipelines.aws.places import NO_PERIOD, Site, site_of
+from pipelines.graph import RELEASE_STEP, Graph, Origin, inference_graph, training_graph
+from pipelines.limits import check_environment
 from pipelines.manifest import Manifest, UseCase, for_environment
+from shared.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,43 @@ class Deployment:
         if self.manifest.data.score is not None:
             graphs["inference"] = inference_graph(self.manifest, self.specs)
         return graphs
+
+    def check_drift(self) -> None:
+        """Make sure that the policy is one that an engine can keep which judges each run by itself.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        policy = self.manifest.drift
+        if policy is None:
+            return
+        if policy.when.runs > 1:
+            raise SettingsError(
+                f"drift.when.runs is {policy.when.runs}, but on this engine every run that drifts is judged by itself. "
+                "Leave it at 1; drift.cooldown keeps retrainings apart."
+            )
+        if policy.with_ is not None and policy.with_.uri is not None and self.manifest.data.train.periods:
+            raise SettingsError(
+                "drift.with.data.train is one uri, but the training reads a list of the files of data.train.periods. "
+                "Give drift.with.periods, how many of the latest."
+            )
+
+    def check_data(self, uri: str) -> None:
+        """Make sure that the release job, a processing job, can be told what a training has read.
+
+        Args:
+            uri: of the training data where nobody says otherwise.
+
+        Raises:
+            SettingsError: this uri is too long for one of its variables, or that of a retraining is.
+        """
+        policy, data = self.manifest.drift, self.manifest.data
+        uris = [uri]
+        if policy is not None and policy.with_ is not None and policy.with_.uri is not None:
+            period = max(data.known_periods, key=len, default=NO_PERIOD)
+            uris.append(self.site.path(policy.with_.uri).replace("{period}", period))
+        for one in uris:
+            check_environment({"QUARTET_DATA": one}, RELEASE_STEP)
 
 
 def deployment_of(

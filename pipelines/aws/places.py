@@ -51,6 +51,8 @@ DIGITS: Final = 16
 """Hexadecimal digits of a digest that name a prefix: 64 bits, enough for files that nobody forges."""
 RUN: Final = 200
 """Characters of a run's id, at most."""
+ROLE_NAME: Final = 64
+"""Characters of a role's name, at most, without its path. Source: "IAM and AWS STS quotas"."""
 ROLE: Final = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/.+")
 
 
@@ -187,6 +189,9 @@ def site_of(manifest: Manifest, environment: str | None = None) -> Site:
         raise SettingsError(f"storage is {manifest.storage!r}, wanted s3://bucket/prefix for an engine in the cloud.")
     if not ROLE.fullmatch(role):
         raise SettingsError(f"role is {role!r}, wanted the ARN of a role: arn:aws:iam::<account>:role/<name>.")
+    name = role.rpartition("/")[2]
+    if len(name) > ROLE_NAME:
+        raise SettingsError(f"the role's name has {len(name)} characters, wanted at most {ROLE_NAME}. Rename the role.")
     # Two environments that share a storage must not share releases: one would promote what the other has trained.
     shared = environment is not None and manifest.environments[environment].storage is None
     place = f"{storage}/{environment}" if shared else storage

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from pipelines.aws.calls import Connect, asking
+from pipelines.aws.calls import CloudError, Connect, asking
 from pipelines.aws.places import Site, object_of
 from pipelines.releases import GateError, no_way_back
 from shared.errors import ArtefactError, DataError, SettingsError, did_you_mean
@@ -125,12 +125,17 @@ class Releases:
 
     def pointer(self) -> str | None:
         """The uri that the pointer holds; None when nothing was promoted yet."""
+        return self._pointer()[0]
+
+    def _pointer(self) -> tuple[str | None, int]:
+        """What the pointer holds, and how often it was moved."""
         ssm = self.connect("ssm")
         with asking(f"parameter {self.site.pointer}"):
             try:
-                return str(ssm.get_parameter(Name=self.site.pointer)["Parameter"]["Value"])
+                found = ssm.get_parameter(Name=self.site.pointer)["Parameter"]
             except ssm.exceptions.ParameterNotFound:
-                return None
+                return None, 0
+        return str(found["Value"]), int(found["Version"])
 
     def current(self) -> CloudRelease:
         """The release in use.
@@ -153,13 +158,14 @@ class Releases:
 
         Raises:
             GateError: a gate of the release is not met, and nobody insists.
+            CloudError: another has moved the pointer at the same time, or AWS refuses.
         """
         if not release.approved and not force:
             unmet = ", ".join(gate["metric"] for gate in release.content["gates"] if not gate["met"])
             raise GateError(f"release {release.id!r} does not meet its gates ({unmet}). Train again, or use --force.")
-        before = self.pointer()
+        before, moves = self._pointer()
         if before != release.uri:
-            self._move(release.uri)
+            self._move(release.uri, moves)
         return None if before is None else release_id(before)
 
     def rollback(self) -> tuple[str, str]:
@@ -167,17 +173,31 @@ class Releases:
 
         Raises:
             SettingsError: there is none.
+            CloudError: another has moved the pointer at the same time, or AWS refuses.
         """
-        now = self.pointer()
+        now, moves = self._pointer()
         target = before(tuple(move.to for move in self.history()))
         if now is None or target is None:
             raise no_way_back(None if now is None else release_id(now))
-        self._move(self.read(target).uri)
+        self._move(self.read(target).uri, moves)
         return release_id(now), target
 
-    def _move(self, uri: str) -> None:
+    def _move(self, uri: str, moves: int) -> None:
+        """Move the pointer, which had been moved so often when its mover looked.
+
+        Parameter Store writes under no condition. But it counts, so that of two who move at once one is told.
+        """
+        ssm = self.connect("ssm")
         with asking(f"parameter {self.site.pointer}"):
-            self.connect("ssm").put_parameter(Name=self.site.pointer, Value=uri, Type="String", Overwrite=True)
+            try:
+                written = ssm.put_parameter(Name=self.site.pointer, Value=uri, Type="String", Overwrite=moves > 0)
+            except ssm.exceptions.ParameterAlreadyExists:
+                written = {"Version": 0}
+        if written["Version"] != moves + 1:
+            raise CloudError(
+                f"another has moved {self.site.pointer} at the same time, and it holds {self.pointer()} now. "
+                "Look at `history`, and promote the release that is wanted."
+            )
 
     def history(self) -> list[Move]:
         """Where the pointer has stood, oldest first; at most the latest hundred."""

@@ -95,6 +95,7 @@ def render(
             Batch does not have.
     """
     deployment = deployment_of(use_case, specs, images, environment, revision)
+    deployment.check_drift()
     manifest, site = deployment.manifest, deployment.site
     platform = platform or manifest.batch.capacity
     graphs = deployment.graphs()

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from pipelines.aws.places import Site
+from pipelines.graph import Job
 from pipelines.manifest import Manifest
 from pipelines.periods import kind_of
+from pipelines.stepfunctions.jobs import TUNING_PREFIX
 
 Statement = dict[str, Any]
 VERSION: Final = "2012-10-17"
@@ -16,6 +18,15 @@ REPOSITORY: Final = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<name>[^@:]+)"
 )
 """An image of ECR, without digest or tag."""
+
+TUNING: Final = "HyperParameterTuningJob"
+RESOURCES: Final = {
+    "ProcessingJob": "processing-job",
+    "TrainingJob": "training-job",
+    TUNING: "hyper-parameter-tuning-job",
+    "TransformJob": "transform-job",
+}
+"""The kinds of SageMaker's jobs, and what their ARNs begin with."""
 
 
 def allow(actions: Sequence[str], resources: Sequence[Any] | str, **condition: Any) -> Statement:
@@ -132,33 +143,33 @@ def jobs(site: Site, manifest: Manifest, images: Iterable[str]) -> list[Statemen
     ]
 
 
-def sagemaker_jobs(site: Site, names: str = "*") -> list[Statement]:
-    """Starting and watching SageMaker jobs.
+def sagemaker_jobs(site: Site, jobs: Iterable[Job], names: str, models: Sequence[str]) -> list[Statement]:
+    """Starting and watching the kinds of SageMaker jobs that there are.
+
+    The trainings of a tuning are not ours to start: its service does that.
 
     Args:
         site: where the use case lives.
-        names: what the names of jobs and models look like. A pipeline's are the service's own, and so are those of the
-            trainings of a tuning: these can be any.
+        jobs: those of one pipeline or of several.
+        names: what the names of jobs and models begin with.
+        models: what is done with the model of a transform job: Create, …
     """
-    kinds = {
-        f"processing-job/{names}": "ProcessingJob",
-        f"transform-job/{names}": "TransformJob",
-        "training-job/*": "TrainingJob",
-        "hyper-parameter-tuning-job/*": "HyperParameterTuningJob",
-    }
-    resources = {resource: site.arn("sagemaker", resource) for resource in kinds}
-    found = [
-        allow([f"sagemaker:Create{kind}", f"sagemaker:Describe{kind}", f"sagemaker:Stop{kind}"], [resources[resource]])
-        for resource, kind in kinds.items()
-    ]
-    models = ["sagemaker:CreateModel", "sagemaker:DeleteModel", "sagemaker:DescribeModel"]
-    model = site.arn("sagemaker", f"model/{names}")
+    kinds = {job.operation.removeprefix("Create") for job in jobs}
+    arns: dict[str, str] = {}
+    found: list[Statement] = []
+    for kind, resource in RESOURCES.items():
+        if kind in kinds:
+            beginning = names[:TUNING_PREFIX] if kind == TUNING else names
+            arns[kind] = site.arn("sagemaker", f"{resource}/{beginning}*")
+            found.append(allow([f"sagemaker:{verb}{kind}" for verb in ("Create", "Describe", "Stop")], [arns[kind]]))
+    if TUNING in arns:  # which training was the best, and why one has failed
+        found.append(allow(["sagemaker:ListTrainingJobsForHyperParameterTuningJob"], [arns[TUNING]]))
+    if "TransformJob" in arns:
+        arns["Model"] = site.arn("sagemaker", f"model/{names}*")
+        found.append(allow([f"sagemaker:{verb}Model" for verb in models], [arns["Model"]]))
     return [
         *found,
-        # How a pipeline finds out which training was the best.
-        allow(["sagemaker:ListTrainingJobsForHyperParameterTuningJob"], [resources["hyper-parameter-tuning-job/*"]]),
-        allow(models, [model]),
-        allow(["sagemaker:AddTags", "sagemaker:ListTags"], [*resources.values(), model]),
+        allow(["sagemaker:AddTags", "sagemaker:ListTags"], list(arns.values())),
         passing(site, site.role, "sagemaker.amazonaws.com"),
     ]
 

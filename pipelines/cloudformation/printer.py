@@ -15,17 +15,11 @@ from typing import Any, Final
 
 from components.spec import Spec
 from pipelines.aws.deployment import deployment_of
-from pipelines.aws.places import Rendered, Site
+from pipelines.aws.places import Rendered
 from pipelines.batch import printer as jobs
 from pipelines.cloudformation import batch
 from pipelines.cloudformation.resources import Resources, compact
-from pipelines.cloudformation.template import (
-    Engine,
-    batch_statements,
-    sagemaker_statements,
-    state_machine_statements,
-    template,
-)
+from pipelines.cloudformation.template import Engine, template
 from pipelines.limits import TEMPLATE_BYTES, check_template
 from pipelines.manifest import Manifest, UseCase, for_environment
 from pipelines.sagemaker import printer as sagemaker
@@ -84,7 +78,8 @@ def render(
         pipelines={name.removesuffix(".json"): uri for name, (uri, _) in stored.items() if not name.endswith(MACHINE)},
         images=uris,
         digest=use_case.document.digest,
-        statements=batch_statements(site) if on_batch else STATEMENTS[manifest.engine](site),
+        graphs=deployment.graphs(tunes=not on_batch),
+        platform="batch" if on_batch else "sagemaker",
         resources=made,
     )
     uploads |= dict(stored.values())
@@ -120,7 +115,3 @@ PRINTERS: Final[Mapping[str, Callable[..., Rendered]]] = {
 }
 """The engines that stacks are made around."""
 BATCH: Final = ("queues", "training", "inference")
-STATEMENTS: Final[Mapping[str, Callable[[Site], list[dict[str, object]]]]] = {
-    "sagemaker-pipelines": sagemaker_statements,
-    "step-functions": state_machine_statements,
-}

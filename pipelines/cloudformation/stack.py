@@ -92,10 +92,15 @@ class Stack:
         if self.status() in (None, *ABSENT):
             return
         with asking(f"stack {self.name}"):
-            found = self.client.describe_stacks(StackName=self.name)["Stacks"][0].get("Description", site.description)
+            found = self.client.describe_stacks(StackName=self.name)["Stacks"][0].get("Description")
+            if found is None:  # untold of a stack that a change set has made, by some that play CloudFormation
+                body = self.client.get_template(StackName=self.name).get("TemplateBody") or {}
+                body = json.loads(body) if isinstance(body, str) and body.startswith("{") else body
+                found = body.get("Description") if isinstance(body, Mapping) else None
         if found != site.description:
+            said = "nothing" if found is None else repr(found)
             raise SettingsError(
-                f"stack {self.name} is another's: it says {found!r}, wanted {site.description!r}. "
+                f"stack {self.name} is another's: it says {said}, wanted {site.description!r}. "
                 "Rename the use case or its environment."
             )
 

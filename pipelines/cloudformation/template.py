@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pipelines.aws.places import Site
 from pipelines.cloudformation import policies
-from pipelines.cloudformation.policies import Statement, allow, passing
+from pipelines.cloudformation.policies import Statement, allow
 from pipelines.cloudformation.resources import (
     Resource,
     Resources,
@@ -37,15 +37,21 @@ from pipelines.cloudformation.resources import (
     state_machine,
     target,
 )
+from pipelines.graph import Graph, Job
 from pipelines.manifest import Manifest
 
 DRIFT: Final = {"source": ["quartet"], "detail-type": ["Drift"]}
 SCHEDULED: Final = compact({"Time": "<aws.scheduler.scheduled-time>", "StartedBy": "schedule"})
 """What a schedule gives a state machine; EventBridge Scheduler fills in the time that it was due."""
 LETTERS: Final = "DeadLetters"
-SAGEMAKER_RULES: Final = tuple(
-    f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Processing", "Training", "Transform", "Tuning")
-)
+SAGEMAKER_RULES: Final = {
+    "CreateProcessingJob": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
+    "CreateTrainingJob": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
+    "CreateTransformJob": "StepFunctionsGetEventsForSageMakerTransformJobsRule",
+    "CreateHyperParameterTuningJob": "StepFunctionsGetEventsForSageMakerTuningJobsRule",
+}
+PIPELINES: Final = "pipelines-"
+"""What the names that a SageMaker pipeline gives its jobs and models begin with, followed by the execution's id."""
 STARTERS: Final = {"training": "train", "inference": "start"}
 """What a schedule starts where a SageMaker pipeline cannot read Parameter Store: the machine that does it for it."""
 BATCH_RULES: Final = ("StepFunctionsGetEventsForBatchJobsRule",)
@@ -59,7 +65,8 @@ class Engine:
         machines: the uris of the definitions of state machines: training, inference, retrain, promote, start, train.
         pipelines: the uris of the definitions of SageMaker pipelines: training, inference.
         images: the images that the jobs run.
-        statements: what running the pipelines needs, for the role of the machines or of the pipelines.
+        graphs: the jobs of the pipelines.
+        platform: what runs them.
         resources: what else the engine needs.
         digest: SHA-256 of the manifest.
     """
@@ -68,7 +75,8 @@ class Engine:
     pipelines: Mapping[str, str]
     images: Mapping[str, str]
     digest: str
-    statements: Sequence[Statement] = ()
+    graphs: Mapping[str, Graph]
+    platform: Literal["sagemaker", "batch"] = "sagemaker"
     resources: Resources = field(default_factory=dict)
 
 
@@ -171,7 +179,10 @@ def _machines(site: Site, engine: Engine) -> Resources:
     for name in (name for name in own if name in engine.machines):
         # What a run leaves for its machine to read: verdicts, and on AWS Batch why a job failed.
         objects = policies.reading(site, [f"{site.storage}/releases/", f"{site.storage}/{name}/"])
-        statements = [*engine.statements, *objects, *own[name], policies.state_machine_logs()]
+        running = (
+            batch_statements(site, name) if engine.platform == "batch" else waiting(site, engine.graphs[name].jobs)
+        )
+        statements = [*running, *objects, *own[name], policies.state_machine_logs()]
         found |= _working(site, engine, name, statements)
     return found
 
@@ -187,8 +198,9 @@ def _pipelines(site: Site, engine: Engine) -> Resources:
     """The SageMaker pipelines, the role that makes their jobs, and the group that their models are registered in."""
     if not engine.pipelines:
         return {}
+    jobs = [job for graph in engine.graphs.values() for job in graph.jobs]
     statements = [
-        *engine.statements,
+        *policies.sagemaker_jobs(site, jobs, PIPELINES, ("Create", "Delete", "Describe")),
         allow(
             ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackageGroup"],
             [
@@ -452,31 +464,23 @@ def _alarms(site: Site, manifest: Manifest, engine: Engine, resources: Resources
     return found
 
 
-def sagemaker_statements(site: Site) -> list[Statement]:
-    """What running a graph on SageMaker needs, for the role of a SageMaker pipeline."""
-    return policies.sagemaker_jobs(site)
-
-
-def state_machine_statements(site: Site) -> list[Statement]:
+def waiting(site: Site, jobs: Sequence[Job]) -> list[Statement]:
     """What running a graph on SageMaker needs, for the role of a state machine that waits for its jobs."""
-    return [*policies.sagemaker_jobs(site, f"{site.title}-*"), policies.watched(site, SAGEMAKER_RULES)]
-
-
-def batch_statements(site: Site) -> list[Statement]:
-    """What running a graph on AWS Batch needs, for the role of a state machine that waits for its jobs."""
-    definitions = [site.arn("batch", f"job-definition/{site.title}-*"), site.arn("batch", f"job-queue/{site.title}-*")]
+    rules = sorted({SAGEMAKER_RULES[job.operation] for job in jobs})
     return [
-        allow(["batch:SubmitJob"], definitions),
-        allow(["batch:DescribeJobs", "batch:TerminateJob"], "*"),
-        policies.watched(site, BATCH_RULES),
+        *policies.sagemaker_jobs(site, jobs, f"{site.title}-", ("Create",)),
+        policies.watched(site, rules),
     ]
 
 
-__all__ = [
-    "Engine",
-    "batch_statements",
-    "passing",
-    "sagemaker_statements",
-    "state_machine_statements",
-    "template",
-]
+def batch_statements(site: Site, pipeline: str) -> list[Statement]:
+    """What running a graph on AWS Batch needs, for the role of a state machine that waits for its jobs."""
+    name = f"{site.title}-{pipeline}"
+    return [
+        allow(
+            ["batch:SubmitJob"],
+            [site.arn("batch", f"job-definition/{name}-*"), site.arn("batch", f"job-queue/{name}*")],
+        ),
+        allow(["batch:DescribeJobs", "batch:TerminateJob"], "*"),
+        policies.watched(site, BATCH_RULES),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ from pipelines.commands.common import (
     judged,
     manifest_argument,
     spoken,
+    warn_of_one_file,
 )
 from pipelines.graph import PARTS
-from pipelines.limits import check_payload
+from pipelines.limits import ENVIRONMENT_VALUE, check_payload
 from pipelines.manifest import UseCase, for_environment
 from shared.errors import SettingsError, did_you_mean, names
 
@@ -49,6 +51,11 @@ OF_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "inference": ("Release", *(part.capitalize() for part in PARTS)),
 }
 """What an engine is given besides that cannot read Parameter Store."""
+OF_DATA: Final = frozenset({"TrainData", "ScoreData", "Labels"})
+"""Parameters that say where data lie."""
+OF_RELEASES: Final = frozenset({"TrainData", "StartedBy", "Parent"})
+"""Parameters that a release tells of: variables of a processing job, but on AWS Batch."""
+IN_S3: Final = re.compile(r"s3://[a-z0-9.-]+/\S.*")
 Connect = Callable[[str], Any]
 
 
@@ -85,7 +92,8 @@ def in_the_cloud(manifest: Path, environment: str | None) -> Deployed:
         raise SettingsError(
             f"{manifest} has engine: local, and this works in the cloud: wanted one of {names(STACKS)} under engine."
         )
-    site = site_of(found, environment)
+    with use_case.document.locating():
+        site = site_of(found, environment)
     return Deployed(use_case, environment, site, boto3.Session(region_name=site.region).client)
 
 
@@ -100,7 +108,8 @@ def rendered(use_case: UseCase, engine: str, environment: str | None) -> Rendere
     from pipelines.local.runs import code_revision
 
     revision = code_revision(Path(components.__file__).parents[1])
-    result = importlib.import_module(PRINTERS[engine]).render(use_case, specs(), {}, environment, revision)
+    with use_case.document.locating():
+        result = importlib.import_module(PRINTERS[engine]).render(use_case, specs(), {}, environment, revision)
     assert isinstance(result, Rendered)
     return result
 
@@ -184,6 +193,11 @@ def tell_plan(deployed: Deployed, role: str | None = None, boundary: str | None 
     """Say what a deployment would change, and change nothing."""
     stack, change_set, changes = planned(deployed, role, boundary)
     _tell(stack.name, changes)
+    _leave(stack, change_set)
+
+
+def _leave(stack: Any, change_set: str) -> None:
+    """Remove a change set that is not carried out, and the empty stack that it may have made."""
     if change_set:
         stack.discard(change_set)
     stack.forget()
@@ -231,8 +245,12 @@ def deploy(
     stack, change_set, changes = planned(deployed, role_arn, boundary_arn, chosen)
     _tell(stack.name, changes)
     if change_set:
-        if not yes:
-            click.confirm("Carry this out?", abort=True)
+        try:
+            if not yes:
+                click.confirm("Carry this out?", abort=True)
+        except click.Abort:
+            _leave(stack, change_set)
+            raise
         stack.execute(change_set)
         click.echo(f"stack {stack.name} is deployed.")
     if not start or Releases(deployed.connect, deployed.site).pointer() is not None:
@@ -332,7 +350,16 @@ def _check_parameters(engine: str, pipeline: str, parameters: Mapping[str, str])
         if name not in known:
             hint = did_you_mean(name, known) or f" It has {names(known)}."
             raise SettingsError(f"the {pipeline} pipeline has no parameter {name!r}.{hint}")
+    for name in OF_DATA & parameters.keys():
+        if not IN_S3.fullmatch(parameters[name]):
+            raise SettingsError(f"--parameter {name} is {parameters[name]!r}, wanted a uri in S3: s3://bucket/….")
     check_payload(json.dumps(parameters), f"the input of the {pipeline} pipeline")
+    for name in OF_RELEASES & parameters.keys() if engine != "batch" else ():
+        if len(parameters[name]) > ENVIRONMENT_VALUE:
+            raise SettingsError(
+                f"--parameter {name} has {len(parameters[name])} characters, wanted at most {ENVIRONMENT_VALUE}: "
+                "the release job takes no longer one. Shorten it."
+            )
 
 
 def scoring(deployed: Deployed, period: str | None, given: Mapping[str, str]) -> dict[str, str]:
@@ -344,7 +371,11 @@ def scoring(deployed: Deployed, period: str | None, given: Mapping[str, str]) ->
     data = deployed.use_case.manifest.data
     if data.score is None:
         raise SettingsError("the manifest has no data.score, which the inference pipeline reads. Add its uri.")
+    if period is not None and given.get("Period", period) != period:
+        raise SettingsError(f"--period is {period!r} and Period {given['Period']!r}. Give one of them.")
     if period is not None:
+        if "ScoreData" not in given:
+            warn_of_one_file(deployed.use_case.manifest, [period])
         return {"Period": period, "ScoreData": deployed.site.path(data.score.uri).replace("{period}", period)}
     if "{period}" not in data.score.uri or "Time" in given:
         return {}

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from pipelines.manifest import PERIOD, UseCase, for_environment, read_manifest
+from pipelines.manifest import PERIOD, Manifest, UseCase, for_environment, read_manifest
 from pipelines.storage import Storage, storage_of
 from shared.errors import QuartetError, SettingsError, Stopped
 
@@ -128,6 +128,13 @@ def check_periods(periods: Sequence[str]) -> None:
     for period in periods:
         if not re.fullmatch(PERIOD, period):
             raise SettingsError(f"--period is {period!r}, wanted letters, digits, '.', '_' and '-', such as 2013-05.")
+
+
+def warn_of_one_file(manifest: Manifest, periods: Sequence[str]) -> None:
+    """Say that a period only names what is scored, where the uri is the same for every period."""
+    score = manifest.data.score
+    if periods and score is not None and "{period}" not in score.uri:
+        click.echo(f"data.score.uri {score.uri!r} has no {{period}}: the period only names what lies there.", err=True)
 
 
 def check_run_id(given: str | None) -> None:

@@ -17,6 +17,7 @@ from pipelines.commands.common import (
     opened,
     spoken,
     storage_option,
+    warn_of_one_file,
 )
 from pipelines.commands.tracking import track_verdicts, watch_here
 from pipelines.manifest import UseCase
@@ -76,6 +77,7 @@ def run(
     use_case, place = opened(manifest, storage, judge=True)
     _refuse_other_engines(use_case)
     check_periods(periods)
+    warn_of_one_file(use_case.manifest, periods)
     check_run_id(given_id)
     run_name = given_id or run_id()
     machine = Machine.here(jobs, keep=keep)

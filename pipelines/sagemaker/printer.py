@@ -41,7 +41,6 @@ from pipelines.graph import (
     TransformJob,
     TuningJob,
 )
-from pipelines.limits import check_environment
 from pipelines.manifest import Manifest, UseCase
 from pipelines.sagemaker.language import (
     RUN,
@@ -102,6 +101,8 @@ def render(
         SettingsError: the manifest does not fit the engine, or a request does not fit the service.
     """
     deployment = deployment_of(use_case, specs, images, environment, revision)
+    deployment.check_drift()
+    deployment.check_data(training_data(deployment.site, deployment.manifest.data)[0])
     files: dict[str, bytes] = {}
     uploads: dict[str, bytes] = {}
     for pipeline, graph in deployment.graphs(tunes=True).items():
@@ -147,7 +148,6 @@ class Printer:
     def training_parameters(self) -> list[dict[str, str]]:
         """The training pipeline's."""
         data = training_data(self.site, self.manifest.data)[0]
-        check_environment({"QUARTET_DATA": data}, RELEASE_STEP)
         return [declared("TrainData", data), declared("StartedBy", "command"), declared("Parent", NO_PARENT)]
 
     def inference_parameters(self) -> list[dict[str, str]]:

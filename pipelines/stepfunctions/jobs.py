@@ -54,6 +54,8 @@ THIS_TRY: Final = (
     "$string($states.context.State.RetryCount), $string($states.context.Execution.RedriveCount)], '/')"
 )
 """What no other try of a job has in common with this one."""
+TUNING_PREFIX: Final = 23
+"""Characters of a tuning job's name, of 32 at most, that say whose it is; the rest tells one try from another."""
 MADE: Final = expression("{'made': $states.input.made}")
 """The travelling object after a job that leaves nothing an engine must remember."""
 
@@ -254,6 +256,8 @@ class SageMakerTasks:
     """Jobs as SageMaker's own, which a state starts and waits for."""
 
     resolve: Resolve
+    title: str
+    """What the names of models begin with: its role may make no others."""
 
     def retries(self, job: Job) -> int:
         """As the manifest says; the service knows no retries of jobs, but for the trainings of a tuning job."""
@@ -293,7 +297,7 @@ class SageMakerTasks:
 
     def _transform(self, job: TransformJob) -> Sequence[Named]:
         """Make the model once, and the job under a new name at every try."""
-        model = model_name(job)
+        model = model_name(self.title, job)
         create = task(
             "sagemaker:createModel",
             {**job.model_request(self.resolve), "ModelName": model},
@@ -308,19 +312,19 @@ def job_name(prefix: str) -> Expression:
     """A name that no other try has: service errors, our own tries and a redrive of the execution each make a new one.
 
     Args:
-        prefix: of use case and step, at most 40 characters.
+        prefix: of use case and step; what is too long of both and the run is cut at its end.
     """
     return _name(prefix, THIS_TRY)
 
 
 def short_name(prefix: str) -> Expression:
     """The same for a tuning job: at most 32 characters, so the run is in the digest alone."""
-    return expression(f"{quoted(prefix[:23] + '-')} & $substring($hash({THIS_TRY}, 'SHA-256'), 0, 8)")
+    return expression(f"{quoted(prefix[:TUNING_PREFIX] + '-')} & $substring($hash({THIS_TRY}, 'SHA-256'), 0, 8)")
 
 
-def model_name(job: TransformJob) -> Expression:
+def model_name(title: str, job: TransformJob) -> Expression:
     """The name of the model that a transform job uses: one in an execution."""
-    return _name(f"{job.component}-model", f"$states.context.Execution.Id & {quoted(job.name)}")
+    return _name(f"{title}-{job.component}-model", f"$states.context.Execution.Id & {quoted(job.name)}")
 
 
 def _name(prefix: str, unique: str) -> Expression:

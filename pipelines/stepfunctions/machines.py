@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pipelines.aws.places import Site
-from pipelines.graph import RELEASE_STEP, Graph, Request
-from pipelines.limits import check_environment
+from pipelines.graph import Graph, Request
 from pipelines.manifest import Data
 from pipelines.stepfunctions.current import choose_data, find_parent, find_release, given, released_parts, take_input
 from pipelines.stepfunctions.jobs import FAILED, Block, Tasks, failed_state, graph_block
@@ -39,11 +38,7 @@ def training_machine(graph: Graph, tasks: Tasks, site: Site, data: str) -> Reque
     """The training pipeline: all jobs, the release last, and the pointer moved when its verdict says so.
 
     The execution's input may hold `TrainData` (a uri; the default is `data`) and `StartedBy`.
-
-    Raises:
-        SettingsError: the uri is longer than a job's variable.
     """
-    check_environment({"QUARTET_DATA": data}, RELEASE_STEP)
     jobs = graph_block(graph.jobs, tasks)
     verdict = joined(f"{site.storage}/releases/", variable("Run"), f"/{VERDICT}")
     parameters = {"TrainData": given("TrainData", quoted(data)), "StartedBy": given("StartedBy", quoted("command"))}

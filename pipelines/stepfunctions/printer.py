@@ -70,6 +70,7 @@ def render(
             the service.
     """
     deployment = deployment_of(use_case, specs, images, environment, revision)
+    deployment.check_drift()
     manifest, site = deployment.manifest, deployment.site
     platform = platform or manifest.platform
     machines: dict[Machine, Request] = {}
@@ -85,6 +86,7 @@ def render(
     graphs = deployment.graphs(tunes=platform == "sagemaker")
     graph = graphs["training"]
     data, listed = training_data(site, manifest.data)
+    deployment.check_data(data)
     machines["training"] = training_machine(graph, tasks(graph), site, data)
     uploads |= listed
 
@@ -132,7 +134,7 @@ def _sagemaker_tasks(site: Site, graph: Graph, images: Mapping[str, str]) -> Sag
         check_answer(json.dumps(request), job.name)
         if isinstance(job, TransformJob):
             checked("CreateModel", job.model_request(places), jsonata_hole)
-    return SageMakerTasks(places)
+    return SageMakerTasks(places, site.title)
 
 
 def definitions(rendered: Rendered) -> dict[str, Any]:

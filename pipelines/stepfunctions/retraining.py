@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pipelines.aws.places import DIGITS, Site, listed_prefix, windows
+from pipelines.aws.places import DIGITS, NO_PERIOD, Site, listed_prefix, windows
 from pipelines.graph import Request
 from pipelines.limits import check_payload
 from pipelines.manifest import Drift, Manifest
@@ -42,7 +42,6 @@ from pipelines.stepfunctions.language import (
     task,
     variable,
 )
-from shared.errors import SettingsError
 from shared.release import NO_PARENT
 
 Starter = Literal["step-functions", "sagemaker-pipelines"]
@@ -139,27 +138,17 @@ def drift_windows(manifest: Manifest, site: Site) -> Windows:
     """The windows that the manifest's policy declares.
 
     Raises:
-        SettingsError: the policy is one that the cloud cannot keep.
+        SettingsError: its list of files is too long, or its data do not lie in S3.
     """
     policy, data = manifest.drift, manifest.data
     if policy is None or policy.with_ is None:
         return Windows()
-    if policy.when.runs > 1:
-        raise SettingsError(
-            f"drift.when.runs is {policy.when.runs}, but in the cloud every run that drifts is judged by itself. "
-            "Leave it at 1; drift.cooldown keeps retrainings apart."
-        )
     if policy.with_.periods is not None:
         count, kind = policy.with_.periods, kind_of(data.known_periods)
         uri = site.path(data.train.uri)
         later = Later(kind, data.known_periods, count, uri) if kind else None
         check_payload(json.dumps([uri] * count), f"the list of {count:,} files", "Lower drift.with.periods.")
         return Windows(windows(site, data, count), later=later, unknown=no_window(data.known_periods))
-    if data.train.periods:
-        raise SettingsError(
-            "drift.with.data.train is one uri, but the training reads a list of the files of data.train.periods. "
-            "Give drift.with.periods, how many of the latest."
-        )
     return Windows(uri=site.path(str(policy.with_.uri)))
 
 
@@ -202,7 +191,13 @@ def _judge(site: Site, policy: Drift, given: Windows, starting: str) -> States:
     read = "$states.result.Parameter"
     first = {"State": {"last": None, "month": "none", "count": 0}, "Version": "0"}
     return {
-        "Is the period known?": choice(known, "Read the state", "Unknown period"),
+        "Is the period known?": choice(known, "Read the state", "Is there a period?"),
+        "Is there a period?": choice(f"$Event.period = {quoted(NO_PERIOD)}", "No period", "Unknown period"),
+        "No period": {
+            "Type": "Pass",
+            "Assign": {"Answer": "suppressed: the data that were scored have no period with which a window could end"},
+            "Next": "Does anyone wait?",
+        },
         "Unknown period": {
             "Type": "Pass",
             "Assign": made({"Trouble": expression(f"'period ' & $Event.period & {quoted(given.unknown)}")}),

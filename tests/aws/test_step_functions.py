@@ -466,7 +466,7 @@ def test_a_listed_month_trains_on_the_list_that_was_stored_for_it(declare: Any) 
     assert toy.cloud.list(f"{toy.site.storage}/config/") == before
 
 
-@pytest.mark.parametrize("period", ["2013-09", "2014-13", "none", "2014-02-01"])
+@pytest.mark.parametrize("period", ["2013-09", "2014-13", "2014-02-01"])
 def test_what_is_no_later_month_starts_nothing_and_says_so(declare: Any, period: str) -> None:
     toy = declare(*CALENDAR)
     idle(toy)
@@ -474,6 +474,17 @@ def test_what_is_no_later_month_starts_nothing_and_says_so(declare: Any, period:
     ended = toy.run("retrain", drift(period=period))
 
     assert ended.cause.startswith(f"period {period} is no month from 2013-10 on, as the manifest's periods are")
+    assert trainings(toy) == []
+
+
+def test_drift_of_data_without_a_period_starts_nothing_and_is_no_failure(declare: Any) -> None:
+    """What `start -p ScoreData=…` scores has no period with which a window could end."""
+    toy = declare(*CALENDAR)
+    idle(toy)
+
+    ended = toy.run("retrain", drift(period="none"))
+
+    assert ended.output["Answer"].startswith("suppressed: the data that were scored have no period")
     assert trainings(toy) == []
 
 

@@ -181,6 +181,14 @@ def test_a_period_that_is_named_twice_is_scored_once(quartet: Any) -> None:
     assert result.output.count("p3 processing") == 1
 
 
+def test_a_period_that_only_names_the_one_file_is_told(quartet: Any, toy: Any) -> None:
+    assert "only names" not in quartet("run", "--period", "p3").output
+    toy.declare(('score: {uri: "raw/score/{period}.csv"}', 'score: {uri: "raw/score/p3.csv"}'))
+    result = quartet("run", "--pipeline", "inference", "--period", "2020-01")
+
+    assert "data.score.uri 'raw/score/p3.csv' has no {period}: the period only names what lies there." in result.output
+
+
 def test_promote_takes_no_path_for_a_release(quartet: Any, toy: Any) -> None:
     quartet("run", "--pipeline", "training", "--run-id", "r1")
     result = quartet("promote", "../evil")

@@ -114,6 +114,18 @@ def test_nothing_happens_when_nobody_says_yes(manifest: Path, aws: Callable[[str
 
     assert done.exit_code == 1
     assert aws("stepfunctions").list_state_machines()["stateMachines"] == []
+    # Deleted stacks are listed too.
+    left = [item["StackStatus"] for item in aws("cloudformation").list_stacks()["StackSummaries"]]
+    assert set(left) <= {"DELETE_COMPLETE"}
+
+
+def test_saying_no_to_an_update_leaves_no_change_set(manifest: Path, aws: Callable[[str], Any]) -> None:
+    assert quartet("deploy", manifest, "--yes", "--no-start").exit_code == 0
+    before = aws("cloudformation").list_change_sets(StackName="quartet-flights")["Summaries"]
+    done = CliRunner().invoke(main, ["deploy", str(manifest), "--set", "LogRetentionDays=30"], input="n\n")
+
+    assert "Carry this out?" in done.output, done.output
+    assert aws("cloudformation").list_change_sets(StackName="quartet-flights")["Summaries"] == before
 
 
 def test_start_gives_the_machine_the_period_s_data(manifest: Path, aws: Callable[[str], Any]) -> None:
@@ -184,7 +196,13 @@ def test_data_that_are_named_want_no_period(manifest: Path, aws: Callable[[str],
         (["training", "--period", "2012-12"], "period '2012-12' is no month from 2013-01 on"),
         (["training", "--period", "2014-02", "-p", "TrainData=s3://b/x"], "both --period and TrainData say"),
         (["inference"], "wants a period. Give --period, or -p ScoreData=<uri>."),
+        (["inference", "--period", "2013-05", "-p", "Period=2013-06"], "Give one of them."),
+        (["inference", "-p", "ScoreData=nonsense"], "ScoreData is 'nonsense', wanted a uri in S3"),
+        (["inference", "-p", "ScoreData="], "ScoreData is '', wanted a uri in S3"),
+        (["training", "-p", "TrainData=/tmp/x.csv"], "TrainData is '/tmp/x.csv', wanted a uri in S3"),
         (["training", "-p", f"TrainData=s3://b/{'x' * 262_144}"], "wanted at most 262,144"),
+        (["training", "-p", f"TrainData=s3://b/{'x' * 250}"], "TrainData has 257 characters, wanted at most 256"),
+        (["training", "-p", f"StartedBy={'x' * 257}"], "StartedBy has 257 characters, wanted at most 256"),
     ],
 )
 def test_what_start_cannot_do_is_said_before_anything_is_asked(manifest: Path, words: list[str], said: str) -> None:
@@ -330,6 +348,28 @@ def test_validate_tells_what_the_engine_lacks(tmp_path: Path, manifest: Path, ol
     done = quartet("validate", manifest)
 
     assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ("defaults: {max_runtime: 300d}", "defaults.max_runtime"),
+        ("environments: {dev: {defaults: {instance: ml.nosuch.large}}}", "environments.dev.defaults.instance"),
+        ("environments: {dev: {storage: here}}", "environments.dev.storage"),
+        ("environments: {dev: {role: me}}", "environments.dev.role"),
+    ],
+)
+def test_what_only_an_engine_finds_is_told_with_its_line_and_the_manifest_s_word(
+    manifest: Path, more: str, path: str
+) -> None:
+    text = manifest.read_text(encoding="utf-8")
+    text = text.replace("environments: {dev: {}}", "") if "environments" in more else text
+    manifest.write_text(f"{text}\n{more}\n", encoding="utf-8")
+    line = len(manifest.read_text(encoding="utf-8").splitlines())
+    done = quartet("validate", manifest, *(["--environment", "dev"] if "dev" in more else []))
+
+    assert done.exit_code == 2, done.output
+    assert f"error: {manifest}:{line}: {path}: " in done.output
 
 
 def test_status_tells_the_stack_and_the_latest_runs(manifest: Path, aws: Callable[[str], Any]) -> None:

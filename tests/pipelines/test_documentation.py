@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing
 from collections.abc import Iterator
@@ -63,6 +64,17 @@ def test_the_table_has_every_default(table: dict[str, str]) -> None:
         default = str(info.get_default(call_default_factory=True))
         wanted = "required" if info.is_required() else words.get(default, default)
         assert (key, table[key]) == (key, wanted)
+
+
+def test_the_topic_s_policy_admits_whoever_tells() -> None:
+    """EventBridge publishes of its rule, CloudWatch of its alarms, and both only as what the stack makes."""
+    text = (README.parents[1] / "docs/templates.md").read_text(encoding="utf-8")
+    statement = json.loads(text.partition("```json\n")[2].partition("```")[0])
+
+    assert statement["Principal"]["Service"] == ["events.amazonaws.com", "cloudwatch.amazonaws.com"]
+    assert statement["Action"] == "sns:Publish"
+    sources = statement["Condition"]["ArnLike"]["aws:SourceArn"]
+    assert [source.split(":", 2)[2].split(":")[0] for source in sources] == ["events", "cloudwatch"]
 
 
 def test_known_keys_follow_lists_mappings_and_optional_parts() -> None:

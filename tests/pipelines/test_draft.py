@@ -110,7 +110,45 @@ def test_what_the_caller_says_wins(tmp_path: Path) -> None:
 def test_without_a_telling_name_the_last_column_that_can_be_predicted_is_the_target(tmp_path: Path) -> None:
     frame = table(x=[row % 2 for row in range(ROWS)], constant=[1] * ROWS, seen=["2024-01-01"] * ROWS)
 
-    assert draft_of(tmp_path, frame).target.name == "x"
+    draft = draft_of(tmp_path, frame)
+    assert draft.target.name == "x"
+    assert draft.target_reason == (
+        "the last column that varies in the first 400 rows and is no date and no id; 'constant', 'seen' are "
+        "constant there; --target names another"
+    )
+
+
+def test_a_target_by_which_the_rows_are_sorted_is_no_silent_miss(tmp_path: Path) -> None:
+    """`y` would be taken by its name, and is constant as far as anybody looks."""
+    pl.DataFrame({"x": [0, 1] * 50, "y": [0] * 90 + [1] * 10}).write_csv(tmp_path / "data.csv")
+    look = looked_at(tmp_path / "data.csv", "data.csv", rows=80)
+
+    with pytest.raises(SettingsError, match=r"1 value, wanted two at least in the first 80 rows\. .* sorted by it"):
+        drafted("toy", look, "y")
+    with pytest.raises(SettingsError, match=r"no column is left to predict 'x' from"):
+        drafted("toy", look, "x", ids=["y"])
+    assert "'y' is constant there" in drafted("toy", look).target_reason
+
+
+def test_the_last_column_is_said_to_be_the_last_only_where_it_is(tmp_path: Path) -> None:
+    frame = table(x=[row % 2 for row in range(ROWS)])
+
+    assert draft_of(tmp_path, frame).target_reason.startswith("the last column, for no name says more")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a;b\n1;2,5\n", r"data\.csv has semicolons between its cells, wanted commas"),
+        (b"a\tb\n1\t2\n", r"has tabs between its cells"),
+        ("town,y\nK\u00f6ln,1\n".encode("latin-1"), r"no UTF-8 text .*\. Convert it, such as by `iconv"),
+    ],
+)
+def test_a_csv_file_of_another_kind_is_told_with_its_remedy(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "data.csv").write_bytes(content)
+
+    with pytest.raises(DataError, match=said):
+        looked_at(tmp_path / "data.csv", "data.csv")
 
 
 @pytest.mark.parametrize(
@@ -160,6 +198,11 @@ def test_columns_with_odd_names_come_back_as_they_are(tmp_path: Path, name: str)
 )
 def test_a_use_case_is_called_after_its_file(stem: str, name: str) -> None:
     assert name_of(stem) == name
+
+
+def test_a_name_that_is_reserved_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(SettingsError, match=r"would be called 'aws-x', wanted .*\. Give another --name\."):
+        name_of("aws-x")
 
 
 def test_plain_words_need_no_quotes() -> None:

@@ -108,6 +108,33 @@ def test_periods_may_look_like_numbers_and_dates(tmp_path: Path) -> None:
     assert read_manifest(write(tmp_path, text)).manifest.data.periods == ("2013", "2013-05", "2013-05-01")
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("01", "1"), ("1_0", "10"), ("0x10", "16"), ("2026-01-01T00:00:00Z", "2026-01-01"), ("&one 02", "2")],
+)
+def test_a_period_that_yaml_takes_for_something_else_wants_quotes(tmp_path: Path, written: str, read: str) -> None:
+    text = SMALL.replace("train.csv}", f"train.csv}}\n  periods: [1999, {written}, 1998-05]")
+    own = written.removeprefix("&one ")
+
+    assert problems(tmp_path, text) == [
+        f"use-case.yaml:5: data.periods[1]: found {own}, which YAML takes for {read}, wanted it in quotes: '{own}'."
+    ]
+    quoted = text.replace(written, f"'{own.replace(':', '')}'")
+    assert read_manifest(write(tmp_path, quoted)).manifest.data.periods[1] == own.replace(":", "")
+
+
+def test_a_period_with_an_anchor_is_the_number_that_stands_there(tmp_path: Path) -> None:
+    text = SMALL.replace("train.csv}", "train.csv}\n  periods: [&first 2013, 2014]")
+
+    assert read_manifest(write(tmp_path, text)).manifest.data.periods == ("2013", "2014")
+
+
+def test_of_very_many_problems_a_hundred_are_told(tmp_path: Path) -> None:
+    said = problems(tmp_path, SMALL + "".join(f"wrong{number}: 1\n" for number in range(2100)))
+
+    assert (len(said), said[-1]) == (101, "and 2,000 more.")
+
+
 def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
     text = (
         SMALL.replace("name: churn", "name: Churn!").replace("uri: train.csv", "url: train.csv")
@@ -147,6 +174,11 @@ def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
             "components: {}",
             "components: {}\npipelines: {training: {steps: [processing, algorithm]}}",
             "wanted inference steps that training has too; 'monitoring', 'explainability' is switched off in training.",
+        ),
+        (
+            "components: {}",
+            "components: {}\npipelines: {training: {gates: [{metric: auc, min: true}]}}",
+            "6: pipelines.training.gates[0].min: found True, wanted a number.",
         ),
         ("components: {}", "components: {}\ndrift: {then: retrain}", "wanted then: retrain goes together with `with`"),
         (
@@ -274,6 +306,12 @@ def test_a_key_that_is_there_twice_is_told_with_its_line(tmp_path: Path) -> None
 )
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in problems(tmp_path, text)[0]
+
+
+def test_a_character_that_yaml_does_not_know_is_told_with_its_line(tmp_path: Path) -> None:
+    (said,) = problems(tmp_path, "name: x\nengine: \x07\n")
+
+    assert said.startswith("use-case.yaml:2: no YAML: unacceptable character #x0007")
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

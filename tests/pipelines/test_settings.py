@@ -64,6 +64,15 @@ def test_every_problem_has_its_line_and_the_nearest_name(tmp_path: Path) -> None
     ]
 
 
+def test_of_very_many_unknown_settings_a_hundred_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "use-case.yaml"
+    path.write_text(MANIFEST + "  explainability:\n    settings:\n" + "".join(f"      x{n}: 1\n" for n in range(1096)))
+
+    with pytest.raises(SettingsError) as caught:
+        judge(read_manifest(path))
+    assert (len(str(caught.value).splitlines()), str(caught.value).splitlines()[-1]) == (101, "and 1,000 more.")
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.parent.glob("*/use-case.yaml")), ids=lambda path: str(path.parent.name))
 def test_the_manifests_here_are_fine(path: Path) -> None:
     judge(read_manifest(path))

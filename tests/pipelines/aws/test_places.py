@@ -72,11 +72,16 @@ def test_names_in_an_environment() -> None:
         ({"storage": "/data"}, "storage is '/data', wanted s3://bucket/prefix"),
         ({"storage": "s3://b/{period}"}, "wanted s3://bucket/prefix"),
         ({"role": "me"}, "role is 'me', wanted the ARN of a role"),
+        ({"role": f"{ROLE}/{'r' * 65}"}, "role's name has 65 characters, wanted at most 64"),
     ],
 )
 def test_what_the_cloud_has_to_know_is_asked_for(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         site_of(manifest(**changes))
+
+
+def test_the_path_of_a_role_is_no_part_of_its_name() -> None:
+    assert site_of(manifest(role=f"{ROLE}/{'p' * 60}/{'r' * 64}")).account == "123456789012"
 
 
 def test_a_file_is_named_by_its_content(site: Site) -> None:

@@ -10,8 +10,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from pipelines.aws.calls import CloudError
 from pipelines.aws.places import Site
-from pipelines.aws.releases import Releases, before
+from pipelines.aws.releases import CloudRelease, Releases, before
 from pipelines.releases import GateError
 from shared.errors import ArtefactError, DataError, SettingsError
 from tests.aws.cloud import BUCKET, CREDENTIALS, REGION, ROLE
@@ -80,6 +81,45 @@ def test_rollback_goes_back_one_release_at_a_time_and_not_forth_again(releases: 
     with pytest.raises(SettingsError, match="no release before"):
         releases.rollback()
     assert [move.to for move in releases.history()] == ["a", "b", "c", "b", "a"]
+
+
+class Overtaken(Releases):
+    """A mover before whom another moves, between his look at the pointer and his own move."""
+
+    overtaking: Callable[[], object]
+
+    def read(self, release: str) -> CloudRelease:
+        self.overtaking()
+        return super().read(release)
+
+
+def test_of_two_rollbacks_at_once_one_is_told_of_the_other(releases: Releases) -> None:
+    for number, name in enumerate("abc", start=1):
+        write(releases, name, f"2026-01-0{number}T00:00:00Z")
+        releases.promote(releases.read(name))
+    late = Overtaken(releases.connect, SITE)
+    object.__setattr__(late, "overtaking", releases.rollback)
+
+    with pytest.raises(CloudError, match=r"another has moved /flights/prod/releases/current .*/releases/b/release"):
+        late.rollback()
+    assert releases.current().id == "b"
+    assert releases.rollback() == ("b", "a")
+
+
+def test_of_two_first_promotions_at_once_one_holds_and_the_other_is_told(
+    releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate("ab", start=1):
+        write(releases, name, f"2026-01-0{number}T00:00:00Z")
+    first, second = releases.read("a"), releases.read("b")
+    looked = releases._pointer()
+    releases.promote(first)
+    monkeypatch.setattr(Releases, "_pointer", lambda _: looked)
+
+    with pytest.raises(CloudError, match="another has moved"):
+        releases.promote(second)
+    monkeypatch.undo()
+    assert [move.to for move in releases.history()] == ["a"]
 
 
 @pytest.mark.parametrize(

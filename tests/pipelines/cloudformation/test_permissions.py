@@ -1,7 +1,7 @@
 """Nothing that runs asks for what it may not have: machines, pipelines, schedules and rules under their stack's roles,
 and the commands under the account's.
 
-That a role may do no more than this is test_template's business.
+That the roles which run jobs may do no more than this is told here too; the rest is test_template's business.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +25,17 @@ from tests.pipelines.cloudformation.test_template import of_type, statements, st
 from tests.supply_chain.test_account import as_list, permitted
 from tests.supply_chain.test_account import template as account
 
+TUNING: Final = (
+    "      early_stopping_rounds: 20\n",
+    "      early_stopping_rounds: 20\n    train: {tuning: {metric: 'validation:auc', direction: maximize, "
+    "ranges: {max_depth: {min: 3, max: 8}}}}\n",
+)
+"""A change of the manifest that searches for settings."""
 ROOT: Final = Path(__file__).parents[3]
-WAITED: Final = {"Processing": "ProcessingJob", "Training": "TrainingJob", "Transform": "TransformJob"}
+WAITED: Final = {
+    "Processing": "ProcessingJob", "Training": "TrainingJob", "Transform": "TransformJob",
+    "Tuning": "HyperParameterTuningJob",
+}  # fmt: skip
 """The kinds of jobs that Step Functions waits for (`.sync`), by what it calls the rules that tell it of their end."""
 PERMISSIONS: Final = {"s3:ListObjectsV2": "s3:ListBucket"}
 """Operations whose permission has another name."""
@@ -97,6 +107,29 @@ def asked(template: Mapping[str, Any], task: Mapping[str, Any]) -> Wanted:
         yield "sagemaker:AddTags", None
 
 
+NAMES: Final = {
+    "ProcessingJobName": "processing-job",
+    "TrainingJobName": "training-job",
+    "HyperParameterTuningJobName": "hyper-parameter-tuning-job",
+    "TransformJobName": "transform-job",
+    "ModelName": "model",
+}
+"""Where SageMaker's requests name what they make, and what the ARNs of such begin with."""
+AT_LEAST: Final = {"sagemaker:AddTags", "sagemaker:ListTags"}
+"""What Step Functions and SageMaker Pipelines do besides: they mark what is theirs."""
+
+
+def sagemaker_of(template: Mapping[str, Any], role: str) -> dict[str, set[str]]:
+    """The actions of SageMaker's jobs and models that a role may do, with the names of those that it may do them to."""
+    kinds = tuple(f":{kind}/" for kind in NAMES.values())
+    found: dict[str, set[str]] = {}
+    for statement in statements(template, role):
+        for resource in (one for one in as_list(statement["Resource"]) if any(kind in str(one) for kind in kinds)):
+            for action in statement["Action"]:
+                found.setdefault(action, set()).add(resource.partition(f"{ACCOUNT}:")[2])
+    return found
+
+
 def definitions(rendered: Rendered, kind: str, place: Callable[[Any], Any]) -> Iterator[tuple[str, str, Any]]:
     """Name, role and definition of what the stack makes of a kind."""
     for name, properties in of_type(template_of(rendered), kind).items():
@@ -120,6 +153,65 @@ def test_a_state_machine_s_role_may_do_what_each_of_its_states_does(engine: str,
         assert wanted, name
         refused = sorted((one for one in wanted if not allows(template, role, *one)), key=str)
         assert refused == [], (name, role)
+
+
+@pytest.mark.parametrize("change", [(), (TUNING,)], ids=["trained once", "tuned"])
+def test_a_state_machine_s_role_may_start_its_own_kinds_of_jobs_under_its_own_names_alone(
+    rendered: Rendering, change: tuple[tuple[str, str], ...]
+) -> None:
+    found = rendered("step-functions", *change)
+    template = template_of(found)
+    machines = {
+        role: definition
+        for _, role, definition in definitions(
+            found, "AWS::StepFunctions::StateMachine", lambda properties: properties["DefinitionS3Location"]
+        )
+    }
+
+    for role in ("TrainingRole", "InferenceRole"):
+        made: dict[str, str] = {}
+        wanted: set[str] = set()
+        for task in tasks(machines[role]):
+            wanted |= {action for action, _ in asked(template, task) if action.startswith("sagemaker:")}
+            if task["Resource"].partition("sagemaker:create")[1]:
+                # A job names what it makes before anything else: CreateTransformJob names its model too.
+                name = next(name for name in NAMES if name in task["Arguments"])
+                made[NAMES[name]] = re.findall("""['"](quartet-[a-z-]+)['"]""", task["Arguments"][name])[0]
+        allowed = sagemaker_of(template, role)
+        assert set(allowed) - AT_LEAST == wanted, role
+        everything = set.union(*allowed.values())
+        assert everything == {f"{kind}/quartet-flights-*" for kind in made}, role
+        for kind, name in made.items():
+            assert name.startswith("quartet-flights-"), (kind, name)
+
+
+@pytest.mark.parametrize("change", [(), (TUNING,)], ids=["trained once", "tuned"])
+def test_a_pipeline_s_role_may_start_the_kinds_of_jobs_of_its_steps_alone(
+    rendered: Rendering, change: tuple[tuple[str, str], ...]
+) -> None:
+    """Under the names that the service gives, which begin with `pipelines-`."""
+    allowed = sagemaker_of(template_of(rendered("sagemaker-pipelines", *change)), "PipelineRole")
+
+    training = "hyper-parameter-tuning-job" if change else "training-job"
+    kinds = {"processing-job", training, "transform-job", "model"}
+    assert set.union(*allowed.values()) == {f"{kind}/pipelines-*" for kind in kinds}
+    assert ("sagemaker:CreateTrainingJob" in allowed) == (not change)
+
+
+@pytest.mark.parametrize("pipeline", ["training", "inference"])
+def test_on_aws_batch_a_machine_may_submit_the_jobs_of_its_own_pipeline_alone(
+    rendered: Rendering, pipeline: str
+) -> None:
+    template = template_of(rendered("step-functions on Batch"))
+    submitting = [
+        statement
+        for statement in statements(template, f"{pipeline.capitalize()}Role")
+        if "batch:SubmitJob" in statement["Action"]
+    ]
+
+    (statement,) = submitting
+    name = f"quartet-flights-{pipeline}"
+    assert statement["Resource"] == [arn("batch", f"job-definition/{name}-*"), arn("batch", f"job-queue/{name}*")]
 
 
 def test_a_pipeline_s_role_may_do_what_each_of_its_steps_does(rendered: Rendering) -> None:

@@ -230,14 +230,6 @@ def test_uploads_are_named_by_their_content_and_hold_every_window(flights: UseCa
 
 
 REFUSED: Final[list[tuple[str, Callable[[Path], UseCase]]]] = [
-    (
-        "drift.when.runs is 2",
-        lambda folder: toy_use_case(folder, ("then: retrain", "when: {runs: 2}, then: retrain")),
-    ),
-    (
-        "drift.with.data.train is one uri",
-        lambda folder: toy_use_case(folder, ("with: {periods: 2}", "with: {data.train: 's3://b/all/'}")),
-    ),
     ("the manifest has no 'region'", lambda folder: toy_use_case(folder, ("region: eu-west-1\n", ""))),
 ]
 

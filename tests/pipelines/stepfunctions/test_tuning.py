@@ -10,7 +10,8 @@ import pytest
 from components.spec import specs
 from pipelines.aws.places import site_of
 from pipelines.aws.shapes import jsonata_hole, problems
-from pipelines.cloudformation.template import state_machine_statements
+from pipelines.cloudformation.template import waiting
+from pipelines.graph import training_graph
 from pipelines.manifest import UseCase
 from pipelines.stepfunctions.jobs import short_name
 from pipelines.stepfunctions.printer import definitions, render
@@ -64,12 +65,14 @@ def test_on_batch_the_algorithm_trains_once(use_case: UseCase) -> None:
 
 
 def test_the_machines_role_may_tune_and_hear_of_the_end(use_case: UseCase) -> None:
-    found = state_machine_statements(site_of(use_case.manifest))
+    graph = training_graph(use_case.manifest, specs(), tunes=True)
+    found = waiting(site_of(use_case.manifest), graph.jobs)
     actions = {action: statement["Resource"] for statement in found for action in statement["Action"]}
-    jobs = ["arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/*"]
+    jobs = ["arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/quartet-toy-*"]
 
     for verb in ("Create", "Describe", "Stop"):
         assert actions[f"sagemaker:{verb}HyperParameterTuningJob"] == jobs
     assert actions["sagemaker:ListTrainingJobsForHyperParameterTuningJob"] == jobs
+    assert "sagemaker:CreateTrainingJob" not in actions  # the tuning's own service starts its trainings
     rule = "arn:aws:events:eu-west-1:123456789012:rule/StepFunctionsGetEventsForSageMakerTuningJobsRule"
     assert rule in actions["events:PutRule"]
