@@ -23,10 +23,10 @@ from pipelines.manifest import read_manifest
 from shared.carrier.client import free_port
 from tests.aws.cloud import Cloud, serving_cloud
 from tests.aws.data import CALM, DRIFTED, MANIFEST, Flights, flights_in
-from tests.images.conftest import engine, listen, start
+from tests.images.conftest import engine, image_named, listen, start
 from tests.images.containers import Jobs, Start, outputs_of
 
-__all__ = ["engine", "listen", "start"]
+__all__ = ["engine", "image_named", "listen", "start"]
 
 HERE: Final = Path(__file__).parent
 SDKS: Final = ("v2", "v3")
