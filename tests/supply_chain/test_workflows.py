@@ -128,7 +128,8 @@ def test_a_role_in_aws_is_for_one_environment() -> None:
     trusted = re.findall(r'actions\.githubusercontent\.com:sub": !Sub "(.*)"', account)
 
     assert {TRUSTED[job["environment"]] for _, _, job in identified()} == set(TRUSTED.values())
-    assert sorted(trusted) == sorted(f"repo:${{Repository}}:environment:{name}" for name in TRUSTED.values())
+    wanted = {name: "PublishRepository" if "Publish" in name else "Repository" for name in TRUSTED.values()}
+    assert sorted(trusted) == sorted(f"repo:${{{whose}}}:environment:{name}" for name, whose in wanted.items())
 
 
 def test_few_packages_are_installed_where_each_could_ask_for_the_identity() -> None:
