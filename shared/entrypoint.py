@@ -261,13 +261,14 @@ def run_job(
 
 def checkpoint_folder(contract: Contract, log: logging.Logger) -> Path | None:
     """Where checkpoints go; None when nobody asked for any, or, with a line that says so, where there is no folder."""
-    if contract.checkpoints.is_dir():
-        return contract.checkpoints
+    folder = contract.checkpoints
+    if folder.is_dir():
+        return folder
     if contract.wants_checkpoints:
-        found = "is no folder" if present(contract.checkpoints) else "does not exist"
+        found = "is no folder" if present(folder) else "does not exist"
         log.warning(
             "no checkpoints: the job asks for them, and %s %s. One that is interrupted starts anew.",
-            contract.checkpoints, found,
+            folder, found,
         )  # fmt: skip
     return None
 

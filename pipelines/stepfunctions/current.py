@@ -93,12 +93,13 @@ def released_parts(jobs: Iterable[Job]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def find_parent(pointer: str, following: str, **fields: Any) -> States:
+def find_parent(pointer: str, following: str, caught: Iterable[Any] = (), **fields: Any) -> States:
     """`$Parent`: the uri of the release that is in use before a training, or `none`.
 
     Args:
         pointer: the parameter that holds the uri.
         following: the state to go on with.
+        caught: what else is caught.
         fields: of the state, and of what it does when nothing was released yet.
     """
     nothing = {"ErrorEquals": [NOT_FOUND], "Assign": {"Parent": NO_PARENT}, "Next": following, **fields}
@@ -106,7 +107,7 @@ def find_parent(pointer: str, following: str, **fields: Any) -> States:
         "Find the release before": get_parameter(
             pointer,
             Assign={"Parent": expression("$states.result.Parameter.Value")},
-            Catch=[nothing],
+            Catch=[nothing, *caught],
             Next=following,
             **fields,
         )

@@ -22,6 +22,7 @@ from pipelines.limits import check_payload
 from pipelines.manifest import Drift, Manifest
 from pipelines.periods import kind_of, no_window
 from pipelines.stepfunctions.calendar import later_window
+from pipelines.stepfunctions.current import find_parent
 from pipelines.stepfunctions.language import (
     NOT_FOUND,
     PATIENT,
@@ -42,7 +43,6 @@ from pipelines.stepfunctions.language import (
     task,
     variable,
 )
-from shared.release import NO_PARENT
 
 Starter = Literal["step-functions", "sagemaker-pipelines"]
 """Whose training pipeline is started."""
@@ -304,7 +304,7 @@ def _train(site: Site, engine: Starter, training: str) -> States:
         arguments = {"StateMachineArn": machine_arn, "Name": expression("'drift-' & $Version"), "Input": given}
     state = f"{{'last': $Now, 'month': {MONTH}, 'count': ($State.month = {MONTH} ? $State.count : 0) + 1}}"
     return {
-        **(_find_parent(site) if engine == "sagemaker-pipelines" else {}),
+        **(find_parent(site.pointer, "Start the training", CAUGHT) if engine == "sagemaker-pipelines" else {}),
         "Start the training": task(
             resource,
             arguments,
@@ -319,21 +319,6 @@ def _train(site: Site, engine: Starter, training: str) -> States:
         },
         "Write the state": put_parameter(
             site.drift_state, expression(f"$string({state})"), Catch=CAUGHT, Next="Does anyone wait?"
-        ),
-    }
-
-
-def _find_parent(site: Site) -> States:
-    """`$Parent`: the uri of the release that is in use now, or `none`."""
-    return {
-        "Find the release before": get_parameter(
-            site.pointer,
-            Assign={"Parent": expression("$states.result.Parameter.Value")},
-            Catch=[
-                {"ErrorEquals": [NOT_FOUND], "Assign": {"Parent": NO_PARENT}, "Next": "Start the training"},
-                *CAUGHT,
-            ],
-            Next="Start the training",
         ),
     }
 

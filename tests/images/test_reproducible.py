@@ -17,18 +17,9 @@ from typing import IO, Any
 import pytest
 
 import build
+from benchmarks.start import CONTEXT
 
 ROOT = Path(__file__).parents[2]
-CONTEXT = (
-    ".dockerignore",
-    "build.py",
-    "components",
-    "packing",
-    "pyproject.toml",
-    "requirements",
-    "shared",
-    "wheelhouse",
-)
 COMPONENTS = ("processing", "algorithm")
 """Most of what steps do is done in every image; parts of packages are left out of algorithm's alone."""
 
