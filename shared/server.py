@@ -1,8 +1,8 @@
 """HTTP as SageMaker speaks it: `/ping`, `/invocations` and `/execution-parameters` on port 8080.
 
 Flask under gunicorn, threads in a few worker processes, no proxy in front. Each worker loads the artefact in the
-background, so `/ping` answers 503 at once while it loads; an artefact that cannot be loaded ends the process, because
-a transform job waits half an hour for a container that stays sick.
+background, so `/ping` answers 503 at once while one of them loads; an artefact that cannot be loaded ends the process,
+because a transform job waits half an hour for a container that stays sick.
 
 Source: "Use Your Own Inference Code with Hosting Services" and "… with Batch Transform", SageMaker Developer Guide.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import mmap
 import os
 import threading
 from collections.abc import Mapping
@@ -118,24 +119,33 @@ def _whole(environment: Mapping[str, str], name: str, default: int, low: int, hi
 
 
 class Holder:
-    """The artefact of one worker process: being loaded, or ready."""
+    """The artefact of one worker process: being loaded, or ready. Made before the workers are, of which there are some.
 
-    def __init__(self, component: Component, contract: Contract, environment: Mapping[str, str]) -> None:
+    Which workers have loaded it is known to all of them, by memory that they share: a health check reaches any, and
+    must not be told 200 by one and 503 by the next. A worker that takes another's place changes nothing.
+    """
+
+    def __init__(
+        self, component: Component, contract: Contract, environment: Mapping[str, str], workers: int = 1
+    ) -> None:
         self._component = component
         self._contract = contract
         self._environment = environment
+        self._workers = workers
+        self._loaded = mmap.mmap(-1, mmap.PAGESIZE)  # a byte each, by its number, so that no lock is needed
         self._ready = threading.Event()
         self._predictor: Predictor | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether requests can be answered now."""
-        return self._ready.is_set()
+        """Whether as many workers have loaded their artefact as there are."""
+        return self._loaded[:].count(1) >= self._workers
 
-    def load(self) -> None:
-        """Load the artefact. Raises what the component's `load` raises."""
+    def load(self, worker: int = 1) -> None:
+        """Load the artefact as the worker of this number, from 1 on. Raises what the component's `load` raises."""
         self._predictor = self._component.load(self._contract.model, self._environment)
         self._ready.set()
+        self._loaded[worker % mmap.PAGESIZE] = 1
 
     def predictor(self) -> Predictor:
         """The loaded artefact, waiting for it if it is still being loaded.
@@ -258,13 +268,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """The WSGI application."""
         return application(self._holder, self._serving)
 
-    def load_in_background(self, _worker: Worker) -> None:
+    def load_in_background(self, worker: Worker) -> None:
         """Start loading in a thread of the worker, which answers `/ping` meanwhile."""
-        threading.Thread(target=self._load_or_die, name="load", daemon=True).start()
+        threading.Thread(target=self._load_or_die, args=(worker.age,), name="load", daemon=True).start()
 
-    def _load_or_die(self) -> None:
+    def _load_or_die(self, worker: int) -> None:
         try:
-            self._holder.load()
+            self._holder.load(worker)
         except Exception as error:
             log.error("%s", error)
             try:
@@ -280,7 +290,7 @@ def run(component: Component, contract: Contract, environment: Mapping[str, str]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     serving = Serving.from_environment(environment)
     try:
-        Server(Holder(component, contract, environment), serving, contract).run()
+        Server(Holder(component, contract, environment, serving.workers), serving, contract).run()
     except SystemExit as done:
         code = int(done.code or 0)
     except HaltServer as halted:

@@ -56,6 +56,19 @@ def test_ping_is_503_while_loading_and_then_200_with_an_empty_body(mean: Compone
     assert (answer.status_code, answer.data) == (200, b"")
 
 
+def test_ping_is_503_until_every_worker_has_loaded(mean: Component, root: Path) -> None:
+    holder = Holder(mean, Contract(root), {}, workers=2)
+    client = application(holder, Serving.from_environment({})).test_client()
+
+    holder.load(1)
+    assert client.get("/ping").status_code == 503
+    if (other := os.fork()) == 0:
+        holder.load(2)
+        os._exit(0)
+    os.waitpid(other, 0)
+    assert client.get("/ping").status_code == 200
+
+
 def test_n_rows_in_are_n_rows_out_with_their_ids(client: FlaskClient) -> None:
     answer = client.post("/invocations", data=b"a,1\nb,5\n", content_type="text/csv; charset=utf-8")
 
@@ -205,21 +218,35 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def started(root: Path, port: int, **variables: str) -> subprocess.Popen[bytes]:
-    code = "import sys; from shared.entrypoint import run; from conftest import MEAN; sys.exit(run(MEAN, ['serve']))"
-    environment = (
-        os.environ
-        | variables
-        | {
-            "PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}",
-            "SAGEMAKER_BASE_DIR": str(root),
-            "SAGEMAKER_BIND_TO_PORT": str(port),
-            "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
-        }
-    )
+SERVED = "import sys; from shared.entrypoint import run; from conftest import MEAN; sys.exit(run(MEAN, ['serve']))"
+
+
+def started(root: Path, port: int, code: str = SERVED, **variables: str) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}",
+        "SAGEMAKER_BASE_DIR": str(root),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+        **variables,
+    }
     return subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
+
+
+def ping(url: str) -> int:
+    """The status of a health check, on a connection of its own: 0 while nobody listens."""
+    try:
+        return requests.get(f"{url}/ping", timeout=2).status_code
+    except requests.ConnectionError:
+        return 0
+
+
+def wait_for(process: subprocess.Popen[bytes], url: str, status: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None and ping(url) != status:
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -228,18 +255,49 @@ def server(root: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     process = started(root, port)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                if requests.get(f"{url}/ping", timeout=2).status_code == 200:
-                    break
-            except requests.ConnectionError:
-                pass
-            time.sleep(0.05)
+        wait_for(process, url, 200)
         yield process, url
     finally:
         process.kill()
         process.communicate()
+
+
+ONE_WORKER_IS_LATE = """
+import dataclasses, sys, time
+from pathlib import Path
+from shared.entrypoint import run
+from conftest import MEAN
+
+def load(folder, environment):
+    try:
+        (folder.parent / "first").touch(exist_ok=False)
+    except FileExistsError:
+        while not (folder.parent / "go").exists():
+            time.sleep(0.02)
+    return MEAN.load(folder, environment)
+
+sys.exit(run(dataclasses.replace(MEAN, load=load), ["serve"]))
+"""
+
+
+def test_health_is_the_same_whichever_worker_is_asked(root: Path) -> None:
+    port = free_port()
+    process, url = (
+        started(root, port, ONE_WORKER_IS_LATE, SAGEMAKER_MODEL_SERVER_WORKERS="2"),
+        f"http://127.0.0.1:{port}",
+    )
+    try:
+        wait_for(process, url, 503)
+        while not (root / "first").exists():
+            time.sleep(0.02)
+        time.sleep(0.5)  # the first has loaded by now
+        assert {ping(url) for _ in range(40)} == {503}
+        (root / "go").touch()
+        wait_for(process, url, 200)
+        assert {ping(url) for _ in range(40)} == {200}
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def chunks() -> Iterator[bytes]:
