@@ -2,17 +2,22 @@
 #
 #   PYTHON    the interpreter that makes the virtual environment
 #   VENV      where it lies; no spaces in this one (the checkout's own path may have some)
+#   TESTERS   in how many processes the tests run; each takes files as it becomes free
 #   UPGRADE   `make lock UPGRADE=1` moves every pin to its newest version
 #   BENCH     what `make bench` measures and how: names or all, --quick, --json FILE
 
 PYTHON ?= python3
 VENV ?= .venv
+TESTERS ?= 2
 BENCH ?= all
 BIN := $(VENV)/bin
 
 # Wheels only, each with its hash: nothing runs at install time and nothing comes in unseen. Quiet, but for errors.
 PIP := "$(BIN)/python" -m pip --disable-pip-version-check install --quiet --quiet
 LOCKED := $(PIP) --require-hashes --only-binary :all:
+
+# A file stays in one process: what its tests share is made once.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 # A stamp is the proof that a set is installed: newer than its lock, or the set is installed again.
 RUNTIME := $(VENV)/.installed-runtime
@@ -31,7 +36,7 @@ demo: $(RUNTIME) ## Run the example: train on flights, score the later months, w
 	@$(BIN)/python -m pipelines run pipelines/flights/use-case.yaml --pipeline both
 
 test: lint ## Run the checks of lint, then all tests
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 images: $(DEVELOPMENT) ## Build the CPU images, with a Docker engine that is started where none answers
 	@engine/start
@@ -39,7 +44,7 @@ images: $(DEVELOPMENT) ## Build the CPU images, with a Docker engine that is sta
 	@$(BIN)/python build.py build
 
 test-images: images ## Test the images as images; `make test` does so too where an engine answers
-	@$(BIN)/python -m pytest tests/images
+	@$(PYTEST) tests/images
 
 lint: $(DEVELOPMENT) ## Check style, types and import rules
 	@$(BIN)/ruff check
