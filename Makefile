@@ -16,8 +16,9 @@ BIN := $(VENV)/bin
 PIP := "$(BIN)/python" -m pip --disable-pip-version-check install --quiet --quiet
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 
-# A file stays in one process: what its tests share is made once.
-PYTEST := $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
+# A file stays in one process: what its tests share is made once. The files' order stays, too: moto, as a decorator,
+# forgets what its servers of the same process hold, and the tests that share a server come first.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 # A stamp is the proof that a set is installed: newer than its lock, or the set is installed again.
 RUNTIME := $(VENV)/.installed-runtime

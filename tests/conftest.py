@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -88,6 +89,18 @@ def pytest_configure() -> None:
     """No variable of a carrier reaches a test, or a process that a test starts, unless the test sets it."""
     for name in [name for name in os.environ if name.startswith(CARRIERS)]:
         del os.environ[name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """What a component told the root logger ends with its test: it would write to a stream that is closed by then."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        return (yield)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
