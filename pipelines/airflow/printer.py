@@ -81,8 +81,8 @@ def render(
         revision: the code's git revision, for releases.
 
     Returns:
-        The file `<name>.py` for Airflow's DAG folder, and what has to lie in S3 before it runs. The same arguments give
-        the same bytes.
+        The file `quartet-<name>.py` for Airflow's DAG folder, and what has to lie in S3 before it runs. The same
+        arguments give the same bytes.
 
     Raises:
         SettingsError: the manifest says what Airflow or the cloud cannot do: a schedule with years, an image by tag.
@@ -114,7 +114,16 @@ def render(
         *_policy(around, graphs, ends),
     ]
     parts = ["\n\n".join(head), sections, *(dag.source() for dag in dags)]
-    return Rendered({f"{site.title}.py": ("\n\n\n".join(parts) + "\n").encode()}, uploads)
+    return Rendered({f"{_title(site)}.py": ("\n\n\n".join(parts) + "\n").encode()}, uploads)
+
+
+def _title(site: Site) -> str:
+    """What the file and its DAGs are called, such as `quartet-flights.prod`.
+
+    Nobody else keeps the DAGs of two use cases apart. Neither a use case nor an environment has a dot in its name, so
+    that `flights-prod` and `flights` in the environment `prod` are two.
+    """
+    return f"quartet-{site.name}.{site.environment}" if site.environment else site.title
 
 
 def _windows(around: Surroundings) -> dict[str, tuple[str, bytes]]:
@@ -147,16 +156,16 @@ def _released(job: Job) -> Iterator[str]:
 
 def _introduction(use_case: UseCase, site: Site, graphs: Sequence[Graph]) -> str:
     inference = (
-        f"`{site.title}-inference` scores data with the release in use, watches for drift and explains the scores.\n"
+        f"`{_title(site)}-inference` scores data with the release in use, watches for drift and explains the scores.\n"
         if len(graphs) > 1
         else ""
     )
-    return f'''"""# {site.title}: {" and ".join(graph.pipeline for graph in graphs)}
+    return f'''"""# {_title(site)}: {" and ".join(graph.pipeline for graph in graphs)}
 
 Rendered by Quartet from the manifest with SHA-256 `{use_case.document.digest[:16]}…`. Change the manifest and render
 again: what is changed here is lost.
 
-`{site.title}-training` prepares the data, trains, measures and explains the model, and makes a release of what comes
+`{_title(site)}-training` prepares the data, trains, measures and explains the model, and makes a release of what comes
 out. Parameter Store points to the release in use; the pointer moves when the gates are met and approval is automatic.
 {inference}
 Jobs run in SageMaker. Airflow needs its Amazon provider and a connection to AWS. The section `quartet` of airflow.cfg
@@ -203,7 +212,7 @@ def _constants(around: Surroundings, graphs: Sequence[Graph], images: Mapping[st
         {
             "USE_CASE": site.name,
             "ENVIRONMENT": site.environment,
-            **{graph.pipeline.upper(): f"{site.title}-{graph.pipeline}" for graph in graphs},
+            **{graph.pipeline.upper(): f"{_title(site)}-{graph.pipeline}" for graph in graphs},
             "TIMEZONE": checked_timezone(around.manifest.schedule.timezone),
         },
         {

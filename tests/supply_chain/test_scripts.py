@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,75 @@ def test_only_a_commit_of_the_default_branch_is_released(tmp_path: Path, branch:
     done = run(step("release.yml", "The tag is on the default branch"), clone, {"BRANCH": "main"})
 
     assert (done.returncode, "Tag one that is." in done.stderr) == (code, bool(code)), done.stderr
+
+
+COMMIT = "c0" * 20
+"""The commit of a tag."""
+
+
+def asked_of_ci(tmp_path: Path, *runs: dict[str, Any], code: int = 0) -> tuple[int, str]:
+    """What comes of asking GitHub, which knows these runs of ci.yml, whether the commit is green."""
+    told = [
+        {
+            "head_sha": COMMIT, "head_branch": "main", "event": "push", "run_number": 7, "status": "completed",
+            "conclusion": "success", "html_url": "https://example.org/runs/7", **run,
+        }
+        for run in runs
+    ]  # fmt: skip
+    (tmp_path / "runs.json").write_text(json.dumps({"total_count": len(told), "workflow_runs": told}))
+    binaries = tmp_path / "bin"
+    program(binaries, "gh", f"cat '{tmp_path / 'runs.json'}'; exit {code}")
+    variables = {"COMMIT": COMMIT, "BRANCH": "main", "GH_TOKEN": "token", "GH_REPO": "acme/quartet"}
+    name = "The tests have passed for this very commit"
+    done = run(step("release.yml", name), fill(tmp_path / "workspace"), variables, PATH=path_with(binaries))
+    words = f"repos/acme/quartet/actions/workflows/ci.yml/runs?head_sha={COMMIT}&branch=main&event=push&per_page=100"
+
+    assert (binaries / "gh.said").read_text() == f"api {words}\n"
+    return done.returncode, done.stderr
+
+
+def test_a_commit_that_ci_has_found_green_is_released(tmp_path: Path) -> None:
+    """A red run that was followed by a green one is no obstacle."""
+    assert asked_of_ci(tmp_path, {"run_number": 6, "conclusion": "failure"}, {}) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"conclusion": "failure"}, "'failure'"),
+        ({"conclusion": "cancelled"}, "'cancelled'"),
+        ({"conclusion": None, "status": "in_progress"}, "'in_progress'"),
+    ],
+)
+def test_a_commit_whose_newest_run_is_not_green_is_refused_with_its_state(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    code, sentence = asked_of_ci(tmp_path, {"run_number": 8} | changes, {})
+
+    assert code == 1
+    assert sentence == (
+        f"ci.yml says {said} of commit {COMMIT}, wanted 'success': see https://example.org/runs/7, "
+        "and run this again once it does.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [[], [{"head_sha": "d1" * 20}], [{"head_branch": "topic"}], [{"event": "pull_request"}]],
+    ids=["none", "another commit", "another branch", "a pull request"],
+)
+def test_only_a_run_of_that_commit_on_the_default_branch_counts(tmp_path: Path, changes: list[dict[str, Any]]) -> None:
+    """A stranger's pull request may bring a ci.yml of its own, which is green whatever the commit holds."""
+    code, sentence = asked_of_ci(tmp_path, *changes)
+
+    assert code == 1
+    assert sentence.startswith(f"ci.yml has not run for commit {COMMIT} on main: ")
+
+
+def test_where_github_does_not_answer_nothing_is_released(tmp_path: Path) -> None:
+    code, sentence = asked_of_ci(tmp_path, {}, code=4)
+
+    assert (code, sentence) == (1, f"GitHub does not say how ci.yml ended for commit {COMMIT}: run this again.\n")
 
 
 def test_the_notes_are_the_changelog_s_section_of_the_tag(workspace: Path) -> None:
@@ -423,6 +494,36 @@ def commented(called: Path, plans: dict[str, str], written: str = "") -> tuple[s
 
     assert done.returncode == 0, done.stderr
     return (binaries / "gh.said").read_text().splitlines()[-1], done.stdout
+
+
+def artefacts_of(tmp_path: Path, manifest: str) -> str:
+    """What the artefacts of a use case's plans are called, but for the environment."""
+    out = tmp_path / "outputs"
+    out.write_text("")
+    done = run(
+        step("deploy.yml", "Name it after the use case"), tmp_path, {"MANIFEST": manifest}, GITHUB_OUTPUT=str(out)
+    )
+
+    assert done.returncode == 0, done.stderr
+    return out.read_text().removeprefix("name=").removesuffix("\n")
+
+
+def test_the_plans_of_a_use_case_are_not_taken_for_another_s(tmp_path: Path) -> None:
+    """One repository may hold several, whose plans are artefacts of one run."""
+    manifests = ("churn.yaml", "churn-eu.yaml", "churn", "churn-eu", "churn.yaml-2", "eu/churn.yaml", "use case*.yaml")
+    pairs = [(manifest, name) for manifest in manifests for name in ("dev", "eu-prod")]
+    made = {pair: f"{artefacts_of(tmp_path, pair[0])}.{pair[1]}" for pair in pairs}
+
+    assert made["eu/churn.yaml", "dev"] == "plan.eu_churn_yaml.dev"
+    assert len(set(made.values())) == len(made)
+    assert [
+        name for name in made.values() if not re.fullmatch(r"[\w.-]+", name)
+    ] == []  # GitHub refuses / : * and others
+    for manifest in manifests:
+        pattern = f"{artefacts_of(tmp_path, manifest)}.*"
+        assert {pair for pair, name in made.items() if fnmatchcase(name, pattern)} == {
+            pair for pair in made if pair[0] == manifest
+        }
 
 
 def test_the_plans_of_all_environments_are_one_comment(called: Path) -> None:

@@ -285,6 +285,19 @@ def test_a_release_that_waits_is_not_left_out() -> None:
     }  # fmt: skip
 
 
+def test_no_job_of_a_release_starts_before_ci_is_known_to_be_green() -> None:
+    release = read(ROOT / ".github/workflows/release.yml")["jobs"]
+
+    def before(name: str) -> set[str]:
+        needs = release[name].get("needs", [])
+        direct = {needs} if isinstance(needs, str) else set(needs)
+        return direct.union(*map(before, direct))
+
+    assert [name for name in release if name != "green" and "green" not in before(name)] == []
+    # With a condition of its own a job may follow a failure.
+    assert [name for name, job in release.items() if "if" in job] == []
+
+
 def test_going_back_waits_for_no_deployment() -> None:
     """A deployment waits for its training, and its run for somebody's approval: hours, and days."""
     stage = read(ROOT / ".github/workflows/stage.yml")["jobs"]
@@ -292,6 +305,24 @@ def test_going_back_waits_for_no_deployment() -> None:
     assert group(stage["rollback"]) == group(stage["promote"]) != group(stage["deploy"])
     assert {job["concurrency"]["queue"] for job in stage.values()} == {"max"}
     assert "github.event_name == 'workflow_dispatch' && github.run_id ||" in group(read(TEMPLATE))
+
+
+def test_use_cases_in_one_repository_do_not_wait_for_one_another() -> None:
+    """Each has a copy of the template's workflow, whose name they may share; the file they cannot."""
+    stage = read(ROOT / ".github/workflows/stage.yml")["jobs"]
+
+    assert "${{ github.workflow_ref }}" in group(read(TEMPLATE))
+    assert all("-${{ inputs.manifest }}-${{ inputs.environment }}-" in group(job) for job in stage.values())
+
+
+def test_what_a_called_workflow_makes_is_named_after_the_use_case() -> None:
+    """A run that calls it twice would otherwise make two artefacts of one name: GitHub refuses the second."""
+    called = {path.name for path in FILES if "workflow_call" in read(path)["on"]}
+    made = [told["name"] for workflow, _, told in artefacts("upload") if workflow in called]
+    taken = [told["pattern"] for workflow, _, told in artefacts("download") if workflow in called]
+
+    assert made == ["${{ steps.artefacts.outputs.name }}.${{ matrix.environment }}"]
+    assert taken == ["${{ needs.plan.outputs.artefacts }}.*"]
 
 
 def test_a_pull_request_from_a_fork_is_not_planned() -> None:

@@ -150,10 +150,25 @@ def test_environments_are_dags_of_their_own(tmp_path: Path) -> None:
     (name,) = rendered(tmp_path, change, environment="prod").files
     found = constants(source(tmp_path, change, environment="prod"))
 
-    assert name == "quartet-toy-prod.py"
-    assert found["TRAINING"] == "quartet-toy-prod-training"
+    assert name == "quartet-toy.prod.py"
+    assert (found["TRAINING"], found["INFERENCE"]) == ("quartet-toy.prod-training", "quartet-toy.prod-inference")
     assert found["POINTER"] == "/toy/prod/releases/current"
     assert found["STORAGE"] == "s3://prod/toy"
+
+
+def test_an_environment_s_dags_are_not_those_of_a_use_case_whose_name_ends_like_it(tmp_path: Path) -> None:
+    """Both files lie in one dags folder, where nobody would tell that one has replaced the other."""
+    change = ("data:\n", "environments: {prod: {storage: 's3://prod/toy'}}\ndata:\n")
+    names = ("TRAINING", "INFERENCE")
+    inside, alone = tmp_path / "inside", tmp_path / "alone"
+    inside.mkdir()
+    alone.mkdir()
+    (first,) = rendered(inside, change, environment="prod").files.items()
+    (second,) = rendered(alone, ("name: toy\n", "name: toy-prod\n")).files.items()
+    ids = [{constants(text.decode())[name] for name in names} for _, text in (first, second)]
+
+    assert (first[0], second[0]) == ("quartet-toy.prod.py", "quartet-toy-prod.py")
+    assert ids[0].isdisjoint(ids[1])
 
 
 def test_switched_off_steps_are_no_tasks(tmp_path: Path) -> None:
