@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 CHUNK_BYTES: Final = 4 * 2**20
+MANY_BYTES: Final = 2**20
+"""Bytes from which counting by numpy saves more than it takes to import."""
 
 
 class Ragged(NamedTuple):
@@ -60,8 +62,17 @@ def _adds_up(stream: BinaryIO, separator: bytes) -> bool:
     while chunk := stream.read(CHUNK_BYTES):
         if b'"' in chunk:
             return False
-        separators, ends, last = separators + chunk.count(separator), ends + chunk.count(b"\n"), chunk[-1:]
+        separators, ends, last = separators + _count(chunk, separator), ends + _count(chunk, b"\n"), chunk[-1:]
     return separators == per_line * (ends + (last != b"\n"))
+
+
+def _count(chunk: bytes, byte: bytes) -> int:
+    """How often a character occurs. `bytes.count` takes ten times as long as numpy before Python 3.13."""
+    if len(chunk) < MANY_BYTES or len(byte) > 1:
+        return chunk.count(byte)
+    import numpy as np
+
+    return int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == ord(byte)))
 
 
 def first_ragged_of(path: Path, separator: str) -> Ragged | None:

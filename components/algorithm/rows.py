@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 NUMERIC: Final = ("integer", "number", "boolean")
 CURVE_ROWS: Final = 10_000
+FEW_CELLS: Final = 1000
+"""Cells that Python takes out of a table in less time than Polars' threads take to begin."""
 LEAST_TARGET: Final = {"count:poisson": 0.0, "reg:tweedie": 0.0, "reg:gamma": np.nextafter(0.0, 1.0)}
 """Smallest target that an objective's likelihood allows."""
 
@@ -205,6 +207,8 @@ def matrix(table: pl.DataFrame, columns: Sequence[str]) -> Floats:
     chosen = table if tuple(table.columns) == tuple(columns) else table.select(columns)
     if not all(dtype.is_float() for dtype in chosen.dtypes):
         chosen = chosen.select(pl.all().cast(pl.Float32))
+    if 0 < chosen.height * chosen.width <= FEW_CELLS:
+        return np.array(chosen.rows(), dtype=np.float64).astype(np.float32)
     return np.ascontiguousarray(chosen.to_numpy(), dtype=np.float32)
 
 

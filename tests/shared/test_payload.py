@@ -72,6 +72,18 @@ def test_one_record_is_one_row_however_its_line_ends(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "cell", ["", "-0", "-0.0", "1e5", "2.5E-07", "0.30000000000000004", "9007199254740993", "NA", "3.0000000000000001"]
+)
+def test_a_cell_is_the_same_number_however_many_rows_are_sent_with_it(cell: str) -> None:
+    """A few rows are read by Python, many by Polars."""
+    row = f"{cell},7\n".encode()
+    alone, among = table_of(row, media_type(None), SCHEMA), table_of(row * 5000, media_type(None), SCHEMA)
+
+    assert alone.dtypes == among.dtypes
+    assert repr(alone.rows() * 5000) == repr(among.rows())  # which tells 0.0 and -0.0 apart
+
+
+@pytest.mark.parametrize(
     ("kind", "body", "said"),
     [
         ("text/csv", b"1,2,3,4,5\n", "line 1 has 5 values, wanted 2 or 3: 'id', 'x', 'n'"),
@@ -161,6 +173,16 @@ def test_a_csv_answer_has_one_line_a_row_and_ends_with_a_newline(rows: int) -> N
     body = body_of(pl.DataFrame({"score": [0.5] * rows}), "text/csv")
 
     assert body == b"0.5\n" * rows
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-7, 1e16, 123456.0, -0.0, float("nan"), float("inf"), None])
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
+def test_a_csv_answer_writes_a_number_alike_however_many_rows_it_has(value: float | None, dtype: pl.DataType) -> None:
+    few, many = (
+        pl.DataFrame({"score": [value] * rows, "n": 7}, schema_overrides={"score": dtype}) for rows in (1, 100)
+    )
+
+    assert body_of(few, "text/csv") * 100 == body_of(many, "text/csv")
 
 
 def test_a_json_answer_is_strict_json() -> None:
