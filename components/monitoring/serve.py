@@ -123,13 +123,15 @@ def checked_files(
     raw = [str(name) for name in artefact.extra.get("raw_columns", schema.names)]
     headerless = [raw, [name for name in raw if name != settings.target], list(schema.names)]
     columns = [names_in(path, settings.csv(), headerless) for path in files]
-    present = [column.name for column in baseline.columns if any(column.name in found for found in columns)]
+    anywhere, everywhere = set().union(*columns), set(columns[0]).intersection(*columns)
+    present = [column.name for column in baseline.columns if column.name in anywhere]
     if not present:
         hint = " If its first line is data, say that there is no header." if format_of(files[0]) == "csv" else ""
         raise DataError(
             f"{files[0].name} has none of the baseline's columns {names(column.name for column in baseline.columns)}; "
             f"it has {names(columns[0])}. Give data like those that the baseline was made from.{hint}"
         )
+    known = {*schema.names, *raw, settings.target}
     tally = Tally({column.name: column.cells for column in baseline.columns})
     time, wanted = Range(), wanted_columns(schema, settings, with_ids=with_ids)
     ids: list[pl.DataFrame] = []
@@ -143,12 +145,8 @@ def checked_files(
     return Checked(
         tally=tally,
         present=tuple(present),
-        missing=tuple(name for name in schema.names if not all(name in found for found in columns)),
-        extra=tuple(
-            dict.fromkeys(
-                name for found in columns for name in found if name not in {*schema.names, *raw, settings.target}
-            )
-        ),
+        missing=tuple(name for name in schema.names if name not in everywhere),
+        extra=tuple(dict.fromkeys(name for found in columns for name in found if name not in known)),
         days=period_days(time.low, time.high) if time.count else None,
         ids=pl.concat(ids) if ids else pl.DataFrame(),
     )
@@ -218,12 +216,13 @@ def load(folder: Path, environment: Mapping[str, str]) -> Predictor:
     schema = artefact.schema
 
     def answer(table: pl.DataFrame) -> dict[str, Any]:
-        sent = schema.select(name for name in schema.names if name in table.columns)
+        there = set(table.columns)
+        sent = schema.select(name for name in schema.names if name in there)
         reading = typed_reading(table, sent)
         tally, time = Tally({column.name: column.cells for column in baseline.columns}), Range()
         tally.update(reading)
         update_time(time, reading, time_column(schema, settings.time))
-        present = [column.name for column in baseline.columns if column.name in sent.names]
+        present = [column.name for column in baseline.columns if column.name in there]
         days = period_days(time.low, time.high) if time.count else None
         found = verdict(baseline, tally, settings, present=present, days=days)
         broken = violations(baseline, tally, found, settings, missing_columns=(), extra_columns=())

@@ -149,8 +149,10 @@ class Tally:
         height = reading.table.height
         self.rows += height
         numbered = Blocks.of(np.zeros(height, dtype=np.int64) if blocks is None else blocks)
+        # Once: Polars lists the names anew, of all columns, each time that it is asked.
+        there = set(reading.table.columns)
         for name, column in self.columns.items():
-            if name in reading.table.columns:
+            if name in there:
                 column.update(reading.table[name], reading.wrong[name], numbered)
 
     def merge(self, other: Tally) -> None:

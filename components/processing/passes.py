@@ -13,12 +13,15 @@ from components.processing.settings import Split
 from components.processing.split import PARTS, Cuts, cut_ranks, parts, random_keys
 from components.processing.spool import Spool
 from components.processing.state import Number
-from components.processing.summary import Levels, Numbers, Summary, summary_of
+from components.processing.summary import Levels, Numbers, Summary, numbers_of, summary_of
 from shared.errors import DataError
 from shared.schema import Column
 
 LEVELS: Final = 100_000
 """Different texts of one column beyond which it is taken for an identifier: they are counted in memory."""
+
+TOGETHER: Final = 256
+"""Columns whose medians are sought in one pass: 128 MB of counts. A wide table takes more passes, each over its own."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,16 @@ class Parted:
     seed: int = 0
     cuts: Cuts = field(default_factory=Cuts)
 
-    def batches(self, part: str) -> Iterator[pl.DataFrame]:
-        """The rows of one part, in the order in which they came."""
+    def batches(self, part: str, columns: Iterable[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows of one part, in the order in which they came; with `columns`, those alone and the time."""
         code = PARTS.index(part)
-        for batch, keys in self._keyed():
+        wanted = None if columns is None else list(dict.fromkeys([*columns, *([self.time] if self.time else ())]))
+        for batch, keys in self._keyed(wanted):
             chosen = batch.filter(pl.Series(parts(keys, self.cuts) == code))
             if chosen.height:
                 yield chosen
         if part == "validation" and self.validation is not None:
-            yield from self.validation.batches()
+            yield from self.validation.batches(wanted)
 
     def all_keys(self) -> Iterator[Keys]:
         """The keys by whose order the rows are parted."""
@@ -146,22 +150,31 @@ def _check_levels(name: str, summary: Summary) -> None:
 
 def quantiles(rows: Parted, wanted: Mapping[Number, Mapping[str, Quantile]]) -> dict[str, dict[str, float]]:
     """Quantiles of the training rows' numbers, exactly: by feature, then by the name that `wanted` gives them."""
-    seeking = {source: Selection(sorted(_ranks(items))) for source, items in wanted.items() if items}
-    keys = {}
-    while seeking:
-        columns = [source.source() for source in seeking]
-        for batch in rows.batches("train"):
-            table = batch.select(columns)
-            for source, selection in seeking.items():
-                selection.update(number_keys(table[source.name].drop_nulls().to_numpy()))
-        for source, selection in list(seeking.items()):
-            selection.narrow()
-            if selection.done:
-                keys[source] = seeking.pop(source).result()
+    sought = [source for source, items in wanted.items() if items]
+    groups = [sought[start : start + TOGETHER] for start in range(0, len(sought), TOGETHER)]
+    keys = {
+        source: found for group in groups for source, found in _keys(rows, {it: wanted[it] for it in group}).items()
+    }
     return {
         source.name: {name: item.value(keys[source]) for name, item in items.items()}
         for source, items in wanted.items()
     }
+
+
+def _keys(rows: Parted, wanted: Mapping[Number, Mapping[str, Quantile]]) -> dict[Number, Mapping[int, int]]:
+    """The keys at the ranks that the quantiles of some features need."""
+    seeking = {source: Selection(sorted(_ranks(items))) for source, items in wanted.items()}
+    keys: dict[Number, Mapping[int, int]] = {}
+    while seeking:
+        columns = [source.source() for source in seeking]
+        for batch in rows.batches("train", {source.column: None for source in seeking}):
+            for selection, values in zip(seeking.values(), batch.select(columns).get_columns(), strict=True):
+                selection.update(number_keys(numbers_of(values)))
+        for source, selection in list(seeking.items()):
+            selection.narrow()
+            if selection.done:
+                keys[source] = seeking.pop(source).result()
+    return keys
 
 
 def _ranks(items: Mapping[str, Quantile]) -> set[int]:

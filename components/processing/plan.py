@@ -72,11 +72,12 @@ def planned(settings: ProcessingSettings, raw: Schema) -> Plan:
     left_out = _roles(settings, everything, derived)
     wanted = settings.features or tuple(name for name in everything if name not in left_out)
     _check_features(wanted, target.name, derived)
-    left_out = {name: why for name, why in left_out.items() if name not in wanted}
+    chosen = set(wanted)
+    left_out = {name: why for name, why in left_out.items() if name not in chosen}
     left_out |= {
         name: "not among `features`"
         for name in everything
-        if name not in wanted and name not in left_out and name not in (target.name, *ids)
+        if name not in chosen and name not in left_out and name not in (target.name, *ids)
     }
     lasting = tuple(item for item in derived if item.name in used_for(wanted, derived))
     sources = set().union(*(raw_columns(name, derived) for name in wanted))

@@ -43,28 +43,36 @@ def integer_keys(values: NDArray[np.int64]) -> Keys:
 
 @dataclass
 class _Bucket:
-    """The keys that begin with `prefix`, its length in bits; what is sought among them, and what was seen."""
+    """The keys that begin with `prefix`, its length in bits; what is sought among them, and what was seen.
+
+    Keys are kept while they are few, which most columns are to the end; more are counted, and no longer kept.
+    """
 
     prefix: int
     length: int
     ranks: dict[int, int]
     """Rank wanted overall → rank among the keys of this bucket."""
-    few: bool = False
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BUCKETS, np.int64))
+    counts: NDArray[np.int64] | None = None
     kept: list[Keys] = field(default_factory=list)
+    seen: int = 0
 
     def update(self, keys: Keys) -> None:
         if self.length:
             keys = keys[(keys >> np.uint64(64 - self.length)) == np.uint64(self.prefix)]
-        if self.few:
-            self.kept.append(keys)
-        elif keys.size:
-            digits = (keys >> np.uint64(64 - self.length - DIGIT)) & np.uint64(BUCKETS - 1)
-            self.counts += np.bincount(digits.astype(np.int64), minlength=BUCKETS)
+        self.seen += keys.size
+        self.kept.append(keys)
+        if self.seen > FEW:
+            counts = self.counts if self.counts is not None else np.zeros(BUCKETS, np.int64)
+            self.counts = sum(map(self._counted, self.kept), start=counts)
+            self.kept.clear()
+
+    def _counted(self, keys: Keys) -> NDArray[np.int64]:
+        digits = (keys >> np.uint64(64 - self.length - DIGIT)) & np.uint64(BUCKETS - 1)
+        return np.bincount(digits.astype(np.int64), minlength=BUCKETS)
 
     def narrowed(self) -> tuple[dict[int, int], list[_Bucket]]:
         """Keys that are found, by rank, and the buckets to look into next."""
-        if self.few:
+        if self.counts is None:
             ordered = np.sort(np.concatenate(self.kept))
             return {rank: int(ordered[inside]) for rank, inside in self.ranks.items()}, []
         upto = np.cumsum(self.counts)
@@ -76,8 +84,7 @@ class _Bucket:
             if length == 64:
                 found[rank] = prefix
                 continue
-            few = bool(self.counts[digit] <= FEW)
-            bucket = next_ones.setdefault(digit, _Bucket(prefix, length, {}, few))
+            bucket = next_ones.setdefault(digit, _Bucket(prefix, length, {}))
             bucket.ranks[rank] = inside - int(upto[digit] - self.counts[digit])
         return found, list(next_ones.values())
 

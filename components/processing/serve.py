@@ -100,7 +100,8 @@ def check_columns(files: Sequence[Path], schema: Schema, csv: Csv) -> None:
         if format_of(path) == "csv" and not csv.header:
             continue
         found = column_names(path, csv)
-        missing = [name for name in schema.names if name not in found]
+        there = set(found)
+        missing = [name for name in schema.names if name not in there]
         if missing:
             raise DataError(
                 f"{path.name} lacks {names(missing)}, which the state was trained with; it has {names(found)}. "

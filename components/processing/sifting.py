@@ -76,7 +76,8 @@ class Served:
         for feature in self.state.features:
             if not isinstance(feature, Category):
                 continue
-            found = table.filter(feature.unseen())[feature.column]
+            # Of a column and not of its table, because whatever is asked of a table costs time for all its columns.
+            found = table[feature.column].to_frame().filter(feature.unseen()).to_series()
             counts = self.unseen.setdefault(feature.column, {})
             for level, count in found.value_counts().iter_rows():
                 key = level if level in counts or len(counts) < NAMED else OTHERS

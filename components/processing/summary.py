@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from shared.schema import Type
 
@@ -21,6 +22,17 @@ DISTINCT: Final = 1_000
 
 NEARLY: Final = 0.05
 """Share of cells up to which those that are no numbers are taken for strays among numbers."""
+
+
+def numbers_of(column: pl.Series) -> NDArray[np.float64]:
+    """The numbers that are there, shape (n,); dates as days, timestamps as microseconds."""
+    there = filled(column)
+    return (there.to_physical() if there.dtype.is_temporal() else there).cast(pl.Float64).to_numpy()
+
+
+def filled(column: pl.Series) -> pl.Series:
+    """The cells that are there; asked for only where some are not, because Polars plans a query for it."""
+    return column.drop_nulls() if column.null_count() else column
 
 
 @dataclass
@@ -38,7 +50,7 @@ class Numbers:
 
     def update(self, column: pl.Series) -> None:
         """Take in a batch."""
-        values = column.drop_nulls().to_physical().cast(pl.Float64).to_numpy()
+        values = numbers_of(column)
         self.missing += len(column) - values.size
         if not values.size:
             return
@@ -99,7 +111,7 @@ class Levels:
     def update(self, column: pl.Series) -> None:
         """Take in a batch."""
         self.missing += column.null_count()
-        counted = column.drop_nulls().cast(pl.String).value_counts(sort=False)
+        counted = filled(column).cast(pl.String).value_counts(sort=False)
         self.counts.update(dict(counted.iter_rows()))
 
     def merge(self, other: Levels) -> None:
@@ -173,6 +185,6 @@ class Bins:
 
     def update(self, column: pl.Series) -> None:
         """Take in a batch; missing numbers are in no bin."""
-        values = column.drop_nulls().to_physical().cast(pl.Float64).to_numpy()
+        values = numbers_of(column)
         places = np.searchsorted(np.asarray(self.edges[1:-1]), values, side="right")
         self.counts += np.bincount(places, minlength=self.counts.size)

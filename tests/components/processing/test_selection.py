@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +87,19 @@ def test_the_keys_of_a_median_are_known_after_two_passes_where_values_differ() -
 
     assert selection.done
     assert number_of(selection.result()[500]) == 500.0
+
+
+def test_few_keys_are_kept_and_not_counted() -> None:
+    """Counts take half a megabyte a column, which 8,000 columns of 2,000 rows do not need."""
+    keys = number_keys(np.arange(1001.0))
+    tracemalloc.start()
+    selections = [Selection([500]) for _ in range(20)]
+    for selection in selections:
+        selection.update(keys)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    assert taken < 20 * 20_000
 
 
 def test_no_rank_needs_no_pass() -> None:

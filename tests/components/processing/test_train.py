@@ -322,10 +322,11 @@ def test_many_small_files_are_one_table_in_the_order_of_their_names(
 def test_batches_do_not_show(
     place: Any, production: Any, table: pl.DataFrame, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A table of many batches gives the levels, medians and splits of a table of one."""
+    """A table of many batches, or of more columns than one pass seeks medians of, gives what a table of one does."""
     place.put("data", table)
     assert place.run("train", **settings, scale="robust") == 0
     monkeypatch.setattr("components.processing.spool.BATCH_ROWS", 7)
+    monkeypatch.setattr("components.processing.passes.TOGETHER", 1)
     production.put("data", table)
     assert production.run("train", **settings, scale="robust") == 0
 
