@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import ArtefactError
-from shared.files import json_text, read_json, sha256_of, write_json
+from shared.files import is_there, json_text, read_json, sha256_of, write_json
 from shared.schema import Schema
 
 if TYPE_CHECKING:
@@ -165,14 +165,14 @@ def open_artefact(folder: Path, component: str, what: str) -> Artefact:
     Raises:
         ArtefactError: it is absent, incomplete, changed, of another component, or older or newer than this code reads.
     """
-    if not (folder / MANIFEST).exists() and (folder / ARCHIVE).exists():
-        folder = unpacked(folder / ARCHIVE, what)
-    if not (folder / MANIFEST).exists():
-        raise ArtefactError(
-            f"{what} {folder} holds no {MANIFEST}. Mount the folder that the {component} component wrote."
-        )
-    manifest = read_json(folder / MANIFEST, what)
     try:
+        if not is_there(folder / MANIFEST) and is_there(folder / ARCHIVE):
+            folder = unpacked(folder / ARCHIVE, what)
+        if not is_there(folder / MANIFEST):
+            raise ArtefactError(
+                f"{what} {folder} holds no {MANIFEST}. Mount the folder that the {component} component wrote."
+            )
+        manifest = read_json(folder / MANIFEST, what)
         found = manifest["format"]
         if found != FORMAT:
             age = "older" if isinstance(found, int) and found < FORMAT else "newer"

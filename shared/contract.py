@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from shared.errors import SettingsError, names
+from shared.files import is_there
 
 OPT_ML: Final = PurePosixPath("/opt/ml")
 MESSAGE_BYTES: Final = 1024
@@ -290,18 +291,15 @@ def folders(parent: Path) -> dict[str, Path]:
 
 
 def present(path: Path) -> bool:
-    """Whether there is something at a path, which `Path.exists` does not tell alike in all versions of Python.
+    """Whether there is something at a path.
 
     Raises:
         SettingsError: that cannot be told, because a folder on the way may not be looked into.
     """
     try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+        return is_there(path)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}. Let the container's user read it.") from None
-    return True
 
 
 def read_config(path: Path) -> dict[str, Any]:

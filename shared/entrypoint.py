@@ -31,6 +31,7 @@ from shared import logs
 from shared.component import MODES, Component, Job, Mode, check_known, output_folders
 from shared.contract import OPT_ML, Contract, present
 from shared.errors import (
+    EXIT_DATA,
     EXIT_INTERNAL,
     EXIT_OK,
     EXIT_SETTINGS,
@@ -40,6 +41,7 @@ from shared.errors import (
     did_you_mean,
     names,
 )
+from shared.files import check_readable
 from shared.settings import gathered
 from shared.signals import ignore
 
@@ -98,6 +100,10 @@ def run(component: Component, argv: Sequence[str], environment: Mapping[str, str
     except QuartetError as error:
         return failed(contract, log, str(error), error.exit_code)
     except Exception as error:
+        if isinstance(error, PermissionError) and contract.root in Path(error.filename or "").parents:
+            # A mount, whoever came upon it first: what is wrong with it is for the one who mounted it to mend.
+            said = f"{error.filename} cannot be used: {error.strerror}. Let the container's user read it."
+            return failed(contract, log, said, EXIT_DATA)
         log.exception("internal error")
         return failed(contract, log, f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL)
 
@@ -237,6 +243,8 @@ def run_job(
         raise SettingsError(f"{component.name} serves over HTTP only: run it with `serve` and no processing job.")
     contract.clear_outcome()
     inputs = job_inputs(component, start.mode, contract, log)
+    for name, folder in inputs.items():
+        check_readable(folder, f"input {name!r}")
     job: Job[Any] = Job(
         component=component.name,
         mode=start.mode,

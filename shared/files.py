@@ -92,6 +92,40 @@ def read_json(path: Path, what: str = "file") -> Any:
         raise DataError(f"{what} {path} is no JSON: {error}.") from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is something at a path, which `Path.exists` does not tell alike in all versions of Python.
+
+    Raises:
+        OSError: that cannot be told, because a folder on the way may not be looked into.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def check_readable(folder: Path, what: str) -> None:
+    """Make sure that each folder with data below `folder` may be looked into: `rglob` passes over others in silence.
+
+    Raises:
+        DataError: one may not; that there is none is for whoever wants its files.
+    """
+    try:
+        for place, inside, _ in os.walk(folder, onerror=_refused):
+            os.stat(os.path.join(place, "."))
+            # No data, as for whoever reads them; a volume's lost+found is root's alone.
+            inside[:] = [name for name in inside if not name.startswith((".", "_")) and name != "lost+found"]
+    except OSError as error:
+        place = error.filename.removesuffix("/.")
+        raise DataError(f"{what} {place} cannot be read: {error.strerror}. Let the container's user read it.") from None
+
+
+def _refused(error: OSError) -> None:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's content."""
     with path.open("rb") as stream:

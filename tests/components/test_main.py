@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -87,3 +88,62 @@ def test_the_examples_name_an_image_that_is_built(name: str, capsys: pytest.Capt
     assert run(component_of(name), ["--help"], {}) == 0
     for text in (capsys.readouterr().out, (ROOT / "components" / name / "README.md").read_text()):
         assert set(re.findall(r"quartet/[a-z]+(?::[a-z-]+)?(?= )", text)) == {image}
+
+
+def refusal(mounted: Path, denied: Path, *mode: str, component: str = "processing") -> tuple[int, str]:
+    """How a program ends, and what it says, whose user may not enter a folder; root may enter any but for this."""
+    dac_override, dac_read_search, drop = 1, 2, 24
+    code = (
+        "import ctypes, os, sys; "
+        f"[ctypes.CDLL(None).prctl({drop}, kind) for kind in ({dac_override}, {dac_read_search})]; "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    denied.chmod(0)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "-m", f"components.{component}", *mode],
+            cwd=ROOT,
+            env={**os.environ, "SAGEMAKER_BASE_DIR": str(mounted)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    finally:
+        denied.chmod(0o755)
+    return done.returncode, done.stdout.strip()
+
+
+@pytest.mark.parametrize("inside", ["", "2026"])
+def test_an_input_that_may_not_be_entered_is_one_sentence(tmp_path: Path, inside: str) -> None:
+    """`Path.rglob` would find nothing there, and the rest would be taken for all."""
+    data = tmp_path / "processing/input/data"
+    (data / "2026").mkdir(parents=True)
+    for folder in (data, data / "2026"):
+        (folder / "a.csv").write_text("x,y\n1,0\n2,1\n")
+
+    code, said = refusal(tmp_path, data / inside, "train", "--target", "y")
+
+    assert code == 3
+    assert said.endswith(
+        f"input 'data' {data / inside} cannot be read: Permission denied. Let the container's user read it."
+    )
+
+
+def test_a_volumes_own_folder_is_no_data(tmp_path: Path) -> None:
+    data = tmp_path / "processing/input/data"
+    (data / "lost+found").mkdir(parents=True)
+    (data / "a.csv").write_text("x,y\n" + "".join(f"{row},{row % 2}\n" for row in range(40)))
+
+    assert refusal(tmp_path, data / "lost+found", "train", "--target", "y")[0] == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_artefact_that_may_not_be_entered_is_one_sentence_over_http(tmp_path: Path, name: str) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    code, said = refusal(tmp_path, model, "serve", component=name)
+
+    assert code == 3
+    assert "Traceback" not in said
+    assert f"{model}/manifest.json cannot be read: Permission denied. Let the container's user read it." in said
