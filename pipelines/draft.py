@@ -47,8 +47,10 @@ WORDS: Final = frozenset({"y", "n", "yes", "no", "true", "false", "on", "off", "
 """What YAML takes for something else than text."""
 EXPANSION: Final = {".parquet": 4.0, ".gz": 5.0}
 """How much larger the same rows are as plain CSV, about."""
-SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+SEPARATORS: Final = (";", "\t", "|")
 """What separates cells in some CSV files, in the place of commas."""
+DECIMAL_COMMA: Final = r"^\s*[+-]?[\d.]*,\d+\s*$"
+"""A number as it is written where semicolons separate cells because commas do not."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Look:
     columns: tuple[Seen, ...]
     rows: int
     gigabytes: float
+    separator: str = ","
 
     def column(self, name: str) -> Seen:
         """The column of this name.
@@ -108,33 +111,34 @@ def looked_at(path: Path, uri: str, rows: int = ROWS) -> Look:
     """
     import polars as pl
 
-    from shared.tables import batches, inferred_schema
+    from shared.tables import Csv, batches, inferred_schema
 
     if not path.is_file():
         raise DataError(f"{path} does not exist, wanted a .csv, .parquet or .jsonl file.")
-    _check_text(path)
-    schema = inferred_schema([path], rows=rows)
+    csv = Csv(separator=_separator(_header(path)))
+    schema = inferred_schema([path], rows=rows, csv=csv)
     taken: list[pl.DataFrame] = []
     count = 0
-    for batch in batches([path], schema):
+    for batch in batches([path], schema, csv):
         taken.append(batch.head(rows - count))
         count += taken[-1].height
         if count >= rows:
             break
     table = pl.concat(taken)
+    _check_points(path, table, schema.names)
     seen = tuple(_seen(table, column.name, column.type) for column in schema.columns)
     factor = EXPANSION.get(path.suffix, 1.0)
-    return Look(uri, seen, table.height, path.stat().st_size * factor / 1e9)
+    return Look(uri, seen, table.height, path.stat().st_size * factor / 1e9, csv.separator)
 
 
-def _check_text(path: Path) -> None:
-    """Make sure that a CSV file's first line is UTF-8 with commas between the cells, and its beginning is UTF-8 too.
+def _header(path: Path) -> str:
+    """The first line of a CSV file, whose beginning is UTF-8; of other files none.
 
     Raises:
         DataError: it is not; the remedy is named.
     """
     if ".csv" not in path.suffixes:
-        return
+        return ""
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
             header = file.readline()
@@ -146,10 +150,30 @@ def _check_text(path: Path) -> None:
             f"`iconv --from-code ISO-8859-1 --to-code UTF-8 {path.name}`."
         ) from None
     except (OSError, EOFError):
-        return  # the reader tells what is wrong
-    found = next((words for mark, words in SEPARATORS.items() if mark in header and "," not in header), None)
-    if found:
-        raise DataError(f"{path} has {found} between its cells, wanted commas. Write it with commas, or as Parquet.")
+        return ""  # the reader tells what is wrong
+    return header
+
+
+def _separator(header: str) -> str:
+    """What separates the cells of a header: a comma where there is one."""
+    return "," if "," in header else next((mark for mark in SEPARATORS if mark in header), ",")
+
+
+def _check_points(path: Path, table: pl.DataFrame, columns: Iterable[str]) -> None:
+    """Refuse numbers with decimal commas, which would be taken for text.
+
+    Raises:
+        DataError: all cells of a column are such numbers.
+    """
+    import polars as pl
+
+    for name in columns:
+        cells = table[name].drop_nulls()
+        if cells.dtype == pl.String and len(cells) and cells.str.contains(DECIMAL_COMMA).all():
+            raise DataError(
+                f"{path} has numbers with decimal commas in column {name!r}, such as {cells[0]!r}, wanted points. "
+                "Write them with points, or the table as Parquet."
+            )
 
 
 def _seen(table: pl.DataFrame, name: str, kind: Type) -> Seen:
@@ -265,9 +289,10 @@ def text_of(draft: Draft) -> str:
         "  processing:",
         "    settings:",
         *_processing(draft),
+        *_written(draft),
         "  algorithm:",
         _because(f"    settings: {{objective: {OBJECTIVES[draft.task]}}}", f"{draft.target.name}: {draft.task_reason}"),
-        "  monitoring: {}",
+        *_monitoring(draft),
         "  explainability: {}",
         "",
         "pipelines:",
@@ -312,6 +337,17 @@ def _processing(draft: Draft) -> list[str]:
             _because("      split: {by: time, validation: 0.2}", "the latest rows: no look into the future"),
         ]
     return [*lines, _because("      split: {by: random, validation: 0.2}", draft.time_reason)]
+
+
+def _monitoring(draft: Draft) -> list[str]:
+    written = _written(draft)
+    return ["  monitoring:", "    settings:", *written] if written else ["  monitoring: {}"]
+
+
+def _written(draft: Draft) -> list[str]:
+    """What those who read the raw data have to know of how they are written."""
+    separator = draft.look.separator
+    return [] if separator == "," else [_because(f"      separator: {scalar(separator)}", "between cells of CSV")]
 
 
 def _gate(draft: Draft) -> tuple[str, float, str]:

@@ -346,7 +346,7 @@ class Node(Record):
 
 @dataclass(frozen=True)
 class Graph(Record):
-    """Jobs and what each waits for, drawn from left to right; an edge is (before, after)."""
+    """Jobs and what each waits for, layers by what they wait for; an edge is (before, after)."""
 
     nodes: tuple[Node, ...]
     edges: tuple[tuple[str, str], ...]

@@ -1,4 +1,7 @@
-"""A job graph from left to right: layers by longest path, few crossings, smooth edges. For about 20 nodes."""
+"""A job graph: layers by longest path, few crossings, smooth edges. For about 20 nodes.
+
+Layers follow one another downwards or to the right, whichever is narrower: a page scrolls down, and a phone is narrow.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from shared.report.document import Graph, Node
 from shared.report.scales import duration, number
 from shared.report.svg import coordinate, drawing, element, escape, label
 
-WIDE, HIGH = 176.0, 62.0
+WIDE, HIGH = 182.0, 62.0
 BETWEEN, APART = 40.0, 22.0
 BOLD = 1.25
 """How much wider a job's name is set than the other text."""
@@ -102,59 +105,77 @@ def graph(block: Graph) -> str:
     if not block.nodes:
         return drawing(200, 40, "Graph: no jobs", label(0, 24, "no jobs", class_="mark"))
     plan = layout([node.id for node in block.nodes], block.edges)
-    height = max(_tall(layer) for layer in plan.layers)
-    centres = _centres(plan, height)
-    width = len(plan.layers) * (WIDE + BETWEEN) - BETWEEN + 4
-    parts = [_edge(chain, centres) for chain in plan.chains]
-    parts += [_node(node, *centres[node.id]) for node in block.nodes]
+    ways = (Way(WIDE, HIGH), Way(HIGH, WIDE, down=True))
+    way = min(ways, key=lambda way: way.turned(*way.extent(plan))[0])
+    width, height = way.turned(*way.extent(plan))
+    centres = _centres(plan, way)
+    parts = [_edge(chain, centres, way) for chain in plan.chains]
+    parts += [_node(node, *way.turned(*centres[node.id])) for node in block.nodes]
     named = ", ".join(f"{node.label} {node.state}".strip() for node in block.nodes)
     title = f"Graph of {len(block.nodes)} jobs: {named}"
-    return drawing(width, height + 4, title, *parts, class_="chart graph")
+    return drawing(width + 4, height + 4, title, *parts, class_="chart graph")
 
 
 def _is_lane(item: str) -> bool:
     return item.startswith("\0")
 
 
-def _room(item: str) -> float:
-    """What an item takes of its layer's height: lanes are narrow."""
-    return 10.0 if _is_lane(item) else HIGH
+@dataclass(frozen=True)
+class Way:
+    """Where layers follow one another: how much a node takes along the edges and across them, in px."""
+
+    along: float
+    across: float
+    down: bool = False
+
+    def turned(self, along: float, across: float) -> tuple[float, float]:
+        """A place on the drawing: x and y."""
+        return (across, along) if self.down else (along, across)
+
+    def room(self, item: str) -> float:
+        """What an item takes of its layer: lanes are narrow."""
+        return 10.0 if _is_lane(item) else self.across
+
+    def breadth(self, layer: Sequence[str]) -> float:
+        """What a layer takes across."""
+        return sum(map(self.room, layer)) + APART * (len(layer) - 1)
+
+    def extent(self, plan: Layout) -> tuple[float, float]:
+        """What all layers take along and across."""
+        return len(plan.layers) * (self.along + BETWEEN) - BETWEEN, max(map(self.breadth, plan.layers))
 
 
-def _tall(layer: Sequence[str]) -> float:
-    return sum(_room(item) for item in layer) + APART * (len(layer) - 1)
-
-
-def _centres(plan: Layout, height: float) -> dict[str, tuple[float, float]]:
-    """The centre of each item, every layer centred on the drawing."""
+def _centres(plan: Layout, way: Way) -> dict[str, tuple[float, float]]:
+    """The centre of each item, along and across, every layer centred on the drawing."""
     centres = {}
     for level, layer in enumerate(plan.layers):
-        y = 2 + (height - _tall(layer)) / 2
+        across = 2 + (way.extent(plan)[1] - way.breadth(layer)) / 2
         for item in layer:
-            centres[item] = (2 + WIDE / 2 + level * (WIDE + BETWEEN), y + _room(item) / 2)
-            y += _room(item) + APART
+            centres[item] = (2 + way.along / 2 + level * (way.along + BETWEEN), across + way.room(item) / 2)
+            across += way.room(item) + APART
     return centres
 
 
-def _edge(chain: Sequence[str], centres: Mapping[str, tuple[float, float]]) -> str:
-    """A curve through the lanes to the left side of the last node, ending in an arrow head."""
-    x, y = centres[chain[0]]
-    data = f"M{coordinate(x + WIDE / 2)} {coordinate(y)}"
-    x += WIDE / 2
+def _edge(chain: Sequence[str], centres: Mapping[str, tuple[float, float]], way: Way) -> str:
+    """A curve through the lanes to the near side of the last node, ending in an arrow head."""
+
+    def at(along: float, across: float) -> str:
+        return " ".join(map(coordinate, way.turned(along, across)))
+
+    bend, half = BETWEEN / 2, way.along / 2
+    along, across = centres[chain[0]]
+    along += half
+    data = f"M{at(along, across)}"
     for item in chain[1:]:
-        to_x, to_y = centres[item]
-        bend = BETWEEN / 2
-        start = to_x - WIDE / 2
-        data += (
-            f"C{coordinate(x + bend)} {coordinate(y)} {coordinate(start - bend)} {coordinate(to_y)} "
-            f"{coordinate(start)} {coordinate(to_y)}"
-        )
-        x, y = to_x + WIDE / 2, to_y
+        centre, to = centres[item]
+        near = centre - half
+        data += f"C{at(along + bend, across)} {at(near - bend, to)} {at(near, to)}"
+        along, across = centre + half, to
         if _is_lane(item):
-            data += f"H{coordinate(x)}"
-    tip = x - WIDE
-    head = f"M{coordinate(tip - 6)} {coordinate(y - 4)}L{coordinate(tip)} {coordinate(y)}L{coordinate(tip - 6)} "
-    return element("path", d=data, class_="edge") + element("path", d=f"{head}{coordinate(y + 4)}", class_="edge")
+            data += f"L{at(along, across)}"
+    tip = along - way.along
+    head = f"M{at(tip - 6, across - 4)}L{at(tip, across)}L{at(tip - 6, across + 4)}"
+    return element("path", d=data, class_="edge") + element("path", d=head, class_="edge")
 
 
 def joined(*texts: str) -> str:

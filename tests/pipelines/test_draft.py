@@ -139,8 +139,10 @@ def test_the_last_column_is_said_to_be_the_last_only_where_it_is(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a;b\n1;2,5\n", r"data\.csv has semicolons between its cells, wanted commas"),
-        (b"a\tb\n1\t2\n", r"has tabs between its cells"),
+        (
+            b"a;b\n1;2,5\n2;-3,25\n",
+            r"data\.csv has numbers with decimal commas in column 'b', such as '2,5', wanted points",
+        ),
         ("town,y\nK\u00f6ln,1\n".encode("latin-1"), r"no UTF-8 text .*\. Convert it, such as by `iconv"),
     ],
 )
@@ -149,6 +151,18 @@ def test_a_csv_file_of_another_kind_is_told_with_its_remedy(tmp_path: Path, cont
 
     with pytest.raises(DataError, match=said):
         looked_at(tmp_path / "data.csv", "data.csv")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_what_separates_cells_is_told_to_those_who_read_the_raw_data(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "data.csv"
+    table(late=[row % 2 for row in range(ROWS)], town=["Ulm, Donau"] * ROWS).write_csv(path, separator=separator)
+    read = use_case(tmp_path, drafted("toy", looked_at(path, "data.csv")))
+
+    components = read.manifest.components
+    assert components.processing.settings["separator"] == separator
+    assert components.monitoring.settings == {"separator": separator}
+    assert read.manifest.data.target == "late"
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_a_swarm_draws_each_of_its_points_once() -> None:
     assert dots.count("h0") == 100
 
 
-def test_a_job_stands_right_of_all_that_it_waits_for() -> None:
+def test_a_job_stands_behind_all_that_it_waits_for() -> None:
     depth = graphs.layer_of(("a", "b", "c", "d"), (("a", "b"), ("b", "c"), ("a", "c"), ("a", "d")))
 
     assert depth == {"a": 0, "b": 1, "c": 2, "d": 1}
@@ -299,3 +299,13 @@ def test_any_numbers_give_well_formed_drawings(
         text = drawn(block, small=True)
         ElementTree.fromstring(text)
         assert not re.search(r'="[^"]*(?<![a-z])(nan|inf)(?![a-z])', text)
+
+
+def test_a_long_graph_is_drawn_downwards_and_a_broad_one_to_the_right() -> None:
+    """Neither is wider than a phone's 390 px."""
+    row = tuple(Node(str(number), str(number), "done") for number in range(9))
+    chain = tuple((str(number), str(number + 1)) for number in range(8))
+
+    for edges in (chain, ()):
+        width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', graphs.graph(Graph(row, edges)))[0])
+        assert width <= 390 < height
