@@ -234,8 +234,14 @@ def drift_state() -> dict[str, Any]:
 # --- Retraining
 
 
-def may_retrain(allowed: str) -> str:
-    """Which task comes after the announcement, where cool-down and monthly cap allow it."""
+def may_retrain(allowed: str, last: str = "") -> str:
+    """Which task comes after the announcement, where cool-down and monthly cap allow it.
+
+    `last` is the period with which a window of training data would end, where there are windows: "none" starts nothing.
+    """
+    if last == "none":
+        log.warning("No retraining: the data that were scored have no period with which a window could end.")
+        return "no_retraining"
     from airflow.sdk import timezone
 
     reason = hindrance(drift_state(), timezone.utcnow())

@@ -219,9 +219,9 @@ def _drift_tasks(around: Surroundings, verdict: Code) -> tuple[dict[str, Call], 
         edges.append((("announcement",), ("notice",)))
     if policy.then == "retrain":
         listed = policy.with_ is not None and policy.with_.periods is not None
-        allowed = WINDOW if listed else "note_retraining"
+        allowed = [WINDOW, Code("PERIOD")] if listed else ["note_retraining"]
         tasks |= {
-            "permission": _python("may_retrain", "may_retrain", [allowed], branch=True),
+            "permission": _python("may_retrain", "may_retrain", allowed, branch=True),
             **({"found": _python(WINDOW, WINDOW, [Code("PERIOD")])} if listed else {}),
             "note": _python("note_retraining", "note_retraining"),
             "retraining": _operator(

@@ -18,7 +18,7 @@ from pipelines.aws.uploads import store
 from pipelines.batch.client import Outcome, Submitted, start
 from pipelines.local.retraining import TIME, State, hindrance
 from pipelines.manifest import Drift, Manifest
-from pipelines.stepfunctions.retraining import drift_windows
+from pipelines.stepfunctions.retraining import PERIODLESS, drift_windows
 from shared.errors import ArtefactError
 
 
@@ -52,7 +52,10 @@ def retrain(
     policy = manifest.drift
     if policy is None or policy.then != "retrain":
         return Retraining(None, "the manifest does not say drift.then: retrain")
-    data = window(connect, site, manifest, outcome.submitted.parameters.get("Period", NO_PERIOD))
+    period = outcome.submitted.parameters.get("Period", NO_PERIOD)
+    if period == NO_PERIOD and policy.with_ is not None and policy.with_.periods is not None:
+        return Retraining(None, PERIODLESS)
+    data = window(connect, site, manifest, period)
     why = claim(connect, site, policy, now)
     if why:
         return Retraining(None, why)

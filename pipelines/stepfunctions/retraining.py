@@ -76,6 +76,8 @@ STARTING: Final[Mapping[Starter, str]] = {
 
 PERIOD: Final = "$states.input.detail.period"
 """The event's period, in the first state."""
+PERIODLESS: Final = "the data that were scored have no period with which a window could end"
+"""Why drift of such data starts nothing, which is no failure."""
 FILES: Final = "train.manifest"
 LOOKS: Final = 10
 """Files that are looked for at once."""
@@ -195,7 +197,7 @@ def _judge(site: Site, policy: Drift, given: Windows, starting: str) -> States:
         "Is there a period?": choice(f"$Event.period = {quoted(NO_PERIOD)}", "No period", "Unknown period"),
         "No period": {
             "Type": "Pass",
-            "Assign": {"Answer": "suppressed: the data that were scored have no period with which a window could end"},
+            "Assign": {"Answer": f"suppressed: {PERIODLESS}"},
             "Next": "Does anyone wait?",
         },
         "Unknown period": {

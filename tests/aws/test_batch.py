@@ -184,6 +184,21 @@ def test_drift_trains_again_once_until_the_cool_down_is_over(toys: Batch, tmp_pa
     assert state == {"last": "2026-01-31T12:00:00Z", "month": "2026-01", "count": 1}
 
 
+def test_drift_of_data_without_a_period_starts_nothing_and_is_no_failure(toys: Batch, tmp_path: Path) -> None:
+    """What `start -p ScoreData=…` scores has no period with which a window could end."""
+    use_case = toy_use_case(tmp_path, ("name: toy", "name: single"))
+    single = deployed(toys, use_case)
+    single.run("training", new_run())
+    outcome = single.run("inference", new_run(), ScoreData=f"{single.site.storage}/raw/score/p4.csv")
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    found = retrain(toys.connect, single.site, single.rendered, use_case.manifest, outcome, new_run(), now)
+
+    assert outcome.drifted
+    assert found.submitted is None
+    assert found.why.startswith("the data that were scored have no period")
+    assert toys.cloud.parameter("/single/drift/state") is None
+
+
 def test_the_monthly_cap_holds_and_a_new_month_begins_anew(toys: Batch, tmp_path: Path) -> None:
     """The state is as a state machine writes it, with fractions of seconds."""
     site = site_of(toy_use_case(tmp_path, ("name: toy", "name: cap")).manifest)

@@ -48,6 +48,10 @@ def test_a_retraining_needs_the_cool_down_and_the_cap(before: dict[str, Any], al
     assert (body.hindrance(before, NOW) is None) == allowed
 
 
+def test_drift_of_data_without_a_period_starts_nothing_and_is_no_failure() -> None:
+    assert body.may_retrain("training_window", "none") == "no_retraining"
+
+
 def test_a_retraining_is_counted_in_its_month() -> None:
     first = body.after_retraining(state(None, None, 0), NOW)
     second = body.after_retraining(first, NOW)

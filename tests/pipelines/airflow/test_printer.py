@@ -115,6 +115,12 @@ def test_a_setting_that_looks_like_a_template_stays_the_text_it_is(tmp_path: Pat
     assert jinja2.Template(template).render() == setting
 
 
+def test_whether_a_window_ends_with_the_period_is_asked_before_a_retraining(tmp_path: Path) -> None:
+    assert 'op_args=["training_window", PERIOD]' in source(tmp_path)
+    uri = source(tmp_path, ("with: {periods: 2}", "with: {data.train: '{storage}/all/'}"))
+    assert 'op_args=["note_retraining"]' in uri
+
+
 def test_each_period_has_the_window_that_ends_with_it(tmp_path: Path) -> None:
     made = rendered(tmp_path)
     windows = constants(source(tmp_path))["WINDOWS"]
