@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 ENVIRONMENT: Final = r"^[a-z][a-z0-9]{0,15}$"
@@ -22,10 +22,35 @@ RESERVED: Final = ("aws", "ssm")
 TAG_KEY: Final = 128
 """Characters of a tag's key."""
 CRON: Final = "cron(<minute> <hour> <day of month> <month> <day of week> <year>)"
-CRON_FIELD: Final = re.compile(r"[0-9A-Za-z*?,/#-]+")
-RATE: Final = re.compile(r"[1-9]\d* (minute|hour|day)s?")
+
+
+class CronField(NamedTuple):
+    """One field of a cron expression: what it counts, from where to where, what its values are also called.
+
+    `day` is what a field of days takes besides, such as L for the last one; what it catches is a value of the field.
+    """
+
+    said: str
+    least: int
+    most: int
+    called: tuple[str, ...] = ()
+    day: str = "(?!)"
+
+
+CRON_FIELDS: Final = (
+    CronField("minutes", 0, 59),
+    CronField("hours", 0, 23),
+    CronField("days of the month", 1, 31, day=r"(\d+)W|L(?:W|-(\d+))?"),
+    CronField("months", 1, 12, ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")),
+    CronField("days of the week", 1, 7, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), r"(\w+)(?:L|#[1-5])|L"),
+    CronField("years", 1970, 2199),
+)
+CRON_PART: Final = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/(\d+))?")
+"""Every value, one or a range, and how far apart: `*`, `5`, `MON-FRI`, `0/15`."""
+RATE: Final = re.compile(r"[1-9][0-9]* (minute|hour|day)s?")
 MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 DAY_OF_MONTH, DAY_OF_WEEK = 2, 4
+"""The fields of which one has the value that ? stands for."""
 
 
 def use_case_name(value: str) -> str:
@@ -84,11 +109,34 @@ def schedule(value: str) -> str:
 
 
 def _cron(text: str) -> None:
-    fields = text.split()
-    if len(fields) != 6 or not all(map(CRON_FIELD.fullmatch, fields)):
+    fields = text.upper().split()
+    if len(fields) != len(CRON_FIELDS) or not text.isascii():
         raise ValueError(f"six fields: {CRON}")
     if (fields[DAY_OF_MONTH] == "?") == (fields[DAY_OF_WEEK] == "?"):
         raise ValueError("? as either day of month or day of week, and not as both, such as cron(0 4 * * ? *)")
+    if "#" in fields[DAY_OF_WEEK] and "," in fields[DAY_OF_WEEK]:
+        raise ValueError("one day of the week where # counts it")
+    fields[fields.index("?", DAY_OF_MONTH)] = "*"
+    for field, parts in zip(CRON_FIELDS, fields, strict=True):
+        for part in parts.split(","):
+            if not _fits(part, field):
+                called = f" or {field.called[0]} to {field.called[-1]}" if field.called else ""
+                raise ValueError(f"{field.said} from {field.least} to {field.most}{called}, and {part!r} is none")
+
+
+def _fits(part: str, field: CronField) -> bool:
+    """Whether a field takes one of the parts between its commas; a range may go over the end, as FRI-MON does."""
+    found = re.fullmatch(field.day, part)
+    step = None
+    if found is None:
+        found = CRON_PART.fullmatch(part)
+        step = found and found[3]
+    if found is None or (step is not None and not 1 <= int(step) <= field.most):
+        return False
+    values = [value for value in found.groups()[:2] if value is not None]
+    return all(
+        value in field.called or (value.isdecimal() and field.least <= int(value) <= field.most) for value in values
+    )
 
 
 def _rate(text: str) -> None:

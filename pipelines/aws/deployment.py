@@ -32,19 +32,27 @@ class Deployment:
     images: Mapping[str, str]
     origin: Origin
 
-    def graphs(self, *, tunes: bool = False) -> dict[str, Graph]:
+    def graphs(self, *, tunes: bool = False, tagged: bool = False) -> dict[str, Graph]:
         """The graph of each pipeline by its name; of training alone where the manifest names no data to score.
 
         Args:
             tunes: whether the engine has tuning jobs.
+            tagged: whether SageMaker's jobs say whose they are. It wants a role that may add tags, as the stack's may.
 
         Raises:
             SettingsError: a step that another one needs is switched off.
         """
-        graphs = {"training": training_graph(self.manifest, self.specs, self.origin, tunes=tunes)}
-        if self.manifest.data.score is not None:
-            graphs["inference"] = inference_graph(self.manifest, self.specs)
+        manifest = self._tagged() if tagged else self.manifest
+        graphs = {"training": training_graph(manifest, self.specs, self.origin, tunes=tunes)}
+        if manifest.data.score is not None:
+            graphs["inference"] = inference_graph(manifest, self.specs)
         return graphs
+
+    def _tagged(self) -> Manifest:
+        """The manifest with the site's tags among those of all jobs; a tag of the same key that it has itself wins."""
+        defaults = self.manifest.defaults
+        tags = {**self.site.tags, **defaults.tags}
+        return self.manifest.model_copy(update={"defaults": defaults.model_copy(update={"tags": tags})})
 
     def check_drift(self) -> None:
         """Make sure that the policy is one that an engine can keep which judges each run by itself.

@@ -100,6 +100,12 @@ class Site:
         return f"quartet-{self.name}-{self.environment}" if self.environment else f"quartet-{self.name}"
 
     @property
+    def tags(self) -> dict[str, str]:
+        """What the use case's resources and jobs are tagged with, so that costs and permissions can be told apart."""
+        found = {"quartet:use-case": self.name}
+        return {**found, "quartet:environment": self.environment} if self.environment else found
+
+    @property
     def description(self) -> str:
         """What a stack says of itself, which tells `flights-prod` from `flights` in the environment `prod`."""
         return f"Quartet: use case {self.name}" + (f" in environment {self.environment}" if self.environment else "")

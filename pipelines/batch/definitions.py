@@ -74,7 +74,7 @@ def definition(
         SettingsError: the step wants what AWS Batch does not have.
     """
     where = platform_of(job, platform)
-    tags = {"quartet:use-case": site.title, "quartet:step": f"{pipeline}/{job.name}", **job.sizes.tags}
+    tags = {**site.tags, "quartet:step": f"{pipeline}/{job.name}", **job.sizes.tags}
     return {
         "jobDefinitionName": definition_name(site, pipeline, job.name),
         "type": "container",
@@ -149,7 +149,7 @@ def queues(site: Site, jobs: Mapping[str, Sequence[Job]]) -> list[Request]:
             "state": "ENABLED",
             "priority": PRIORITIES[pipeline],
             "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": environment_name(site, job)}],
-            "tags": {"quartet:use-case": site.title},
+            "tags": site.tags,
         }
         for pipeline, every in jobs.items()
         for job in every

@@ -147,7 +147,7 @@ def _environment(site: Site, manifest: Manifest, name: str, jobs: Sequence[Job])
             "AllocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED" if spot else "BEST_FIT_PROGRESSIVE",
             "InstanceTypes": _families(jobs) if gpu else ["optimal"],
             "InstanceRole": attribute("InstanceProfile"),
-            "Tags": {"quartet:use-case": site.title},
+            "Tags": site.tags,
             "LaunchTemplate": {
                 "LaunchTemplateId": reference(launch),
                 "Version": attribute(launch, "LatestVersionNumber"),
@@ -166,11 +166,22 @@ def _environment(site: Site, manifest: Manifest, name: str, jobs: Sequence[Job])
 
 
 def _launch_template(name: str, jobs: Sequence[Job]) -> Resource:
-    """Machines with an encrypted disk that is large enough for each job, and credentials that want a token."""
+    """Machines with an encrypted disk that is large enough for each job, and credentials that want a token.
+
+    Raises:
+        SettingsError: jobs that share a disk name different keys for it.
+    """
+    found = sorted({job.sizes.kms_key for job in jobs if job.sizes.kms_key})
+    if len(found) > 1:
+        raise SettingsError(
+            f"kms_key of jobs that share the disks of {name} is {names(found)}, wanted one key. "
+            "Name it in defaults.kms_key alone."
+        )
     disk = {
         "VolumeSize": SYSTEM + max(job.sizes.volume_gb for job in jobs),
         "VolumeType": "gp3",
         "Encrypted": True,
+        **({"KmsKeyId": found[0]} if found else {}),
         "DeleteOnTermination": True,
     }
     data = {

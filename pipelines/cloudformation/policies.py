@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pipelines.aws.places import Site
@@ -62,14 +62,40 @@ def passing(site: Site, role: Any, service: str) -> Statement:
     return allow(["iam:PassRole"], [role], StringEquals={"iam:PassedToService": service})
 
 
-def reading(site: Site, uris: Iterable[str]) -> list[Statement]:
-    """Reading what lies below some S3 uris; a placeholder and what follows it stand for anything."""
-    prefixes = sorted({_prefix(uri) for uri in uris})
-    buckets = sorted({bucket for bucket, _ in prefixes})
+def reading(site: Site, uris: Sequence[str]) -> list[Statement]:
+    """Reading what lies below some S3 uris; a placeholder and what follows it stand for anything.
+
+    The whole bucket may be listed: which requests SageMaker makes before it reads is not documented, and those about
+    the bucket itself have no prefix; nor has GetObject, and only who may list is told by S3 that a key does not exist,
+    which machines have to know.
+    """
+    buckets = sorted({bucket for bucket, _ in map(_prefix, uris)})
     return [
         allow(["s3:GetBucketLocation", "s3:ListBucket"], [f"arn:{site.partition}:s3:::{bucket}" for bucket in buckets]),
-        allow(["s3:GetObject"], [f"arn:{site.partition}:s3:::{bucket}/{prefix}*" for bucket, prefix in prefixes]),
+        _objects(site, uris),
     ]
+
+
+def reading_ours(site: Site, uris: Sequence[str]) -> list[Statement]:
+    """The same for programs of ours, which list nothing but what lies below the uris."""
+    return [*_listing(site, uris), _objects(site, uris)]
+
+
+def _objects(site: Site, uris: Sequence[str]) -> Statement:
+    """Getting the objects below some S3 uris."""
+    prefixes = sorted({_prefix(uri) for uri in uris})
+    return allow(["s3:GetObject"], [f"arn:{site.partition}:s3:::{bucket}/{prefix}*" for bucket, prefix in prefixes])
+
+
+def _listing(site: Site, uris: Sequence[str]) -> Iterator[Statement]:
+    """Listing what lies below some S3 uris, a folder with its closing slash and without; one statement a bucket."""
+    by_bucket: dict[str, set[str]] = {}
+    for bucket, prefix in map(_prefix, uris):
+        by_bucket.setdefault(bucket, set()).update([f"{prefix}*"] + [prefix[:-1]] * prefix.endswith("/"))
+    for bucket, prefixes in sorted(by_bucket.items()):
+        # A request for a whole bucket need not say that its prefix is empty.
+        condition = {} if "*" in prefixes else {"StringLike": {"s3:prefix": sorted(prefixes)}}
+        yield allow(["s3:ListBucket"], [f"arn:{site.partition}:s3:::{bucket}"], **condition)
 
 
 def writing(site: Site, uris: Iterable[str]) -> Statement:
@@ -84,11 +110,7 @@ def listing(site: Site, manifest: Manifest) -> list[Statement]:
     counted = policy is not None and policy.with_ is not None and policy.with_.periods is not None
     if not counted or kind_of(manifest.data.known_periods) is None:
         return []
-    bucket, _ = _prefix(site.path(manifest.data.train.uri))
-    return [
-        allow(["s3:ListBucket"], [f"arn:{site.partition}:s3:::{bucket}"]),
-        writing(site, [f"{site.storage}/config/"]),
-    ]
+    return [*_listing(site, [site.path(manifest.data.train.uri)]), writing(site, [f"{site.storage}/config/"])]
 
 
 def _prefix(uri: str) -> tuple[str, str]:
@@ -130,11 +152,15 @@ def written(site: Site) -> list[str]:
     return [f"{site.storage}/", *([f"{site.scores}/"] if site.scores else [])]
 
 
-def jobs(site: Site, manifest: Manifest, images: Iterable[str]) -> list[Statement]:
-    """What the role of the jobs may: read the data, write below the storage, pull the images, log."""
+def jobs(site: Site, manifest: Manifest, images: Iterable[str], platform: str) -> list[Statement]:
+    """What the role of the jobs may: read the data, write below the storage, pull the images, log.
+
+    On AWS Batch our own images copy what a job reads and writes; elsewhere SageMaker does.
+    """
+    read = reading_ours if platform == "batch" else reading
     logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     return [
-        *reading(site, [*written(site), *data_uris(site, manifest)]),
+        *read(site, [*written(site), *data_uris(site, manifest)]),
         writing(site, written(site)),
         *pulling(site, images),
         *keys(manifest),

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipelines.aws.calls import CloudError, Connect, asking
@@ -59,12 +59,15 @@ class Stack:
         name: the stack's.
         role: the role that CloudFormation works under; None: that of the caller.
         poll: seconds between two questions.
+        tags: what a stack that is made is tagged with, and by CloudFormation all that it makes. A stack that is there
+            keeps its own: AWS Batch's compute environments would have to be made anew, under a name that is taken.
     """
 
     connect: Connect
     name: str
     role: str | None = None
     poll: float = POLL
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def client(self) -> Any:
@@ -112,6 +115,13 @@ class Stack:
             found = self.client.describe_stacks(StackName=self.name)["Stacks"][0].get("Parameters", [])
         return {item["ParameterKey"]: item["ParameterValue"] for item in found}
 
+    def _its_tags(self, *, exists: bool) -> list[dict[str, str]]:
+        """The tags of a change set, which are all that the stack has afterwards."""
+        if not exists:
+            return [{"Key": key, "Value": value} for key, value in sorted(self.tags.items())]
+        with asking(f"stack {self.name}"):
+            return list(self.client.describe_stacks(StackName=self.name)["Stacks"][0].get("Tags", []))
+
     def planned(self, rendered: Rendered, parameters: Mapping[str, str]) -> tuple[str, list[Change]]:
         """Make a change set: its name, and what it would do; no name when there is nothing to do.
 
@@ -132,14 +142,17 @@ class Stack:
         kept = {name: value for name, value in self.parameters().items() if name in declared}
         parameters = {**kept, **parameters}
         said = [f"{name}={value}" for name, value in sorted(parameters.items())]
+        exists = found is not None and found not in ABSENT
+        tags = self._its_tags(exists=exists)
         name = "quartet-" + hashlib.sha256(content + "\n".join(said).encode()).hexdigest()[:16]
         request = {
             "StackName": self.name,
             "ChangeSetName": name,
-            "ChangeSetType": "CREATE" if found is None or found in ABSENT else "UPDATE",
+            "ChangeSetType": "UPDATE" if exists else "CREATE",
             "TemplateBody": content.decode(),
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in sorted(parameters.items())],
             "Capabilities": CAPABILITIES,
+            **({"Tags": tags} if tags else {}),
             **({"RoleARN": self.role} if self.role else {}),
         }
         self.discard(name)

@@ -158,7 +158,7 @@ def _jobs_role(site: Site, manifest: Manifest, engine: Engine) -> Resources:
     """The role that the manifest names, under that very name."""
     path, _, name = site.role.partition(":role/")[2].rpartition("/")
     service = "ecs-tasks.amazonaws.com" if engine.resources else "sagemaker.amazonaws.com"
-    made = role(site, "jobs", [service], policies.jobs(site, manifest, engine.images.values()))
+    made = role(site, "jobs", [service], policies.jobs(site, manifest, engine.images.values(), engine.platform))
     named = {**made["Properties"], "Path": f"/{path}/" if path else "/", "RoleName": name}
     return {"JobsRole": {**made, "Condition": "MakesJobsRole", "Properties": named}}
 

@@ -171,7 +171,7 @@ def planned(
 
     found = deployed.rendered("cloudformation")
     store(deployed.connect, found.uploads)  # CloudFormation reads the definitions when it makes the change set
-    stack = Stack(deployed.connect, stack_name(deployed.site), role)
+    stack = Stack(deployed.connect, stack_name(deployed.site), role, tags=deployed.site.tags)
     stack.check_owner(deployed.site)
     parameters = {**({"BoundaryArn": boundary} if boundary else {}), **dict(map(_parameter, chosen))}
     if deployed.engine == "sagemaker-pipelines" and stack.status() is None and models_left(deployed):

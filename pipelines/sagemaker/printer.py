@@ -105,7 +105,7 @@ def render(
     deployment.check_data(training_data(deployment.site, deployment.manifest.data)[0])
     files: dict[str, bytes] = {}
     uploads: dict[str, bytes] = {}
-    for pipeline, graph in deployment.graphs(tunes=True).items():
+    for pipeline, graph in deployment.graphs(tunes=True, tagged=True).items():
         printer = Printer(deployment.manifest, deployment.site, deployment.images, graph)
         name = FILES[pipeline]
         files[name] = _sized(name, json_text(printer.definition()).encode())

@@ -83,7 +83,7 @@ def render(
         uploads.update(settings_files(site, graph).values())
         return _sagemaker_tasks(site, graph, deployment.images)
 
-    graphs = deployment.graphs(tunes=platform == "sagemaker")
+    graphs = deployment.graphs(tunes=platform == "sagemaker", tagged=platform == "sagemaker")
     graph = graphs["training"]
     data, listed = training_data(site, manifest.data)
     deployment.check_data(data)

@@ -214,7 +214,9 @@ def _refused(what: str, response: Mapping[str, Any]) -> QuartetError:
     text = str(response.get("Error", {}).get("Message", "")).rstrip(".")
     said = f"{code}: {text}" if text else code
     if code in DENIED:
-        return SettingsError(f"cannot {what}: S3 answers {said}. Check the permissions of the job's role.")
+        # So S3 answers for an absent object too, unless the role may list the whole bucket.
+        absent = ", and that there is such an object" if what.startswith("read ") else ""
+        return SettingsError(f"cannot {what}: S3 answers {said}. Check the permissions of the job's role{absent}.")
     if code in ABSENT:
         return DataError(f"cannot {what}: there is no such object. Check the uri.")
     if code == "NoSuchBucket":

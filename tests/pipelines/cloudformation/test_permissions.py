@@ -20,6 +20,7 @@ from botocore import xform_name
 
 from pipelines.aws.places import Rendered
 from tests.aws.cloud import ACCOUNT, CREDENTIALS, REGION
+from tests.aws.data import STORAGE
 from tests.pipelines.cloudformation.conftest import Rendering
 from tests.pipelines.cloudformation.test_template import of_type, statements, steps, template_of
 from tests.supply_chain.test_account import as_list, permitted
@@ -178,7 +179,7 @@ def test_a_state_machine_s_role_may_start_its_own_kinds_of_jobs_under_its_own_na
                 name = next(name for name in NAMES if name in task["Arguments"])
                 made[NAMES[name]] = re.findall("""['"](quartet-[a-z-]+)['"]""", task["Arguments"][name])[0]
         allowed = sagemaker_of(template, role)
-        assert set(allowed) - AT_LEAST == wanted, role
+        assert set(allowed) - AT_LEAST == wanted - AT_LEAST, role
         everything = set.union(*allowed.values())
         assert everything == {f"{kind}/quartet-flights-*" for kind in made}, role
         for kind, name in made.items():
@@ -212,6 +213,85 @@ def test_on_aws_batch_a_machine_may_submit_the_jobs_of_its_own_pipeline_alone(
     (statement,) = submitting
     name = f"quartet-flights-{pipeline}"
     assert statement["Resource"] == [arn("batch", f"job-definition/{name}-*"), arn("batch", f"job-queue/{name}*")]
+
+
+def created(rendered: Rendered) -> Iterator[Mapping[str, Any]]:
+    """What machines and pipelines ask of SageMaker where they make jobs."""
+    for _, _, definition in definitions(
+        rendered, "AWS::StepFunctions::StateMachine", lambda properties: properties["DefinitionS3Location"]
+    ):
+        made = [one for one in tasks(definition) if "sagemaker:create" in one["Resource"]]
+        yield from (one["Arguments"] for one in made if not one["Resource"].endswith("createModel"))
+    for _, _, definition in definitions(
+        rendered,
+        "AWS::SageMaker::Pipeline",
+        lambda properties: properties["PipelineDefinition"]["PipelineDefinitionS3Location"],
+    ):
+        yield from (one["Arguments"] for one in steps(definition["Steps"]) if one["Type"] in WAITED)
+
+
+@pytest.mark.parametrize("change", [(), (TUNING,)], ids=["trained once", "tuned"])
+@pytest.mark.parametrize("on_sagemaker", ["sagemaker-pipelines", "step-functions"])
+def test_each_job_of_sagemaker_says_whose_it_is(
+    rendered: Rendering, on_sagemaker: str, change: tuple[tuple[str, str], ...]
+) -> None:
+    """The manifest's own tags stay: `stage` is one of prod's."""
+    found = list(created(rendered(on_sagemaker, *change, environment="prod")))
+
+    assert len(found) == 9
+    for request in found:
+        tags = {item["Key"]: item["Value"] for item in request["Tags"]}
+        assert tags == {"quartet:use-case": "flights", "quartet:environment": "prod", "stage": "prod"}
+
+
+def may_list(template: Mapping[str, Any], role: str, bucket: str, prefix: str) -> bool:
+    """Whether S3 lets a role list what begins with a prefix."""
+    found = [one for one in statements(template, role) if "s3:ListBucket" in one["Action"]]
+    return any(
+        f"arn:aws:s3:::{bucket}" in one["Resource"]
+        and (
+            "Condition" not in one
+            or any(fnmatch.fnmatchcase(prefix, p) for p in one["Condition"]["StringLike"]["s3:prefix"])
+        )
+        for one in found
+    )
+
+
+ELSEWHERE: Final = ("{storage}/data/train/", "s3://raw/flights/")
+"""A change of the manifest: training data lie in another bucket than the storage."""
+
+
+def test_on_aws_batch_jobs_list_what_they_read_and_write_and_nothing_else(rendered: Rendering) -> None:
+    """The storage is s3://…/flights; a prefix is listed as it is given, with its closing slash or without."""
+    template = template_of(rendered("step-functions on Batch", ELSEWHERE))
+    bucket = STORAGE.removeprefix("s3://").split("/")[0]
+    storage = STORAGE.removeprefix(f"s3://{bucket}/")
+
+    for prefix in (f"{storage}/config/0a1b/", f"{storage}/training/r1/algorithm", f"{storage}/data/score/2013-05.csv"):
+        assert may_list(template, "JobsRole", bucket, prefix), prefix
+    for prefix in ("flights", "flights/", "flights/2013-01.csv"):
+        assert may_list(template, "JobsRole", "raw", prefix), prefix
+    for place in ((bucket, ""), (bucket, "other/"), (bucket, f"{storage}-two/"), ("raw", ""), ("raw", "churn/")):
+        assert not may_list(template, "JobsRole", *place), place
+
+
+def test_where_the_data_are_a_whole_bucket_jobs_may_list_all_of_it(rendered: Rendering) -> None:
+    template = template_of(rendered("step-functions on Batch", ("{storage}/data/score/", "s3://raw/")))
+
+    assert may_list(template, "JobsRole", "raw", "")
+
+
+def test_the_machine_that_looks_for_a_window_s_files_lists_where_they_lie_alone(rendered: Rendering) -> None:
+    template = template_of(rendered("step-functions", ELSEWHERE))
+
+    assert may_list(template, "RetrainRole", "raw", "flights/2014-02.csv")
+    assert not may_list(template, "RetrainRole", "raw", "churn/2014-02.csv")
+
+
+def test_sagemaker_may_list_buckets_whole_because_nobody_knows_how_it_asks(rendered: Rendering) -> None:
+    template = template_of(rendered("step-functions", ELSEWHERE))
+
+    assert may_list(template, "JobsRole", "raw", "")
 
 
 def test_a_pipeline_s_role_may_do_what_each_of_its_steps_does(rendered: Rendering) -> None:
@@ -366,6 +446,20 @@ def test_the_boundary_takes_nothing_from_the_roles_of_a_stack(engine: str, rende
                 if not any(fnmatch.fnmatchcase(action, pattern) for pattern in patterns)
             ]
             assert lacking == [], role
+
+
+@pytest.mark.parametrize("tagged", [
+    "cloudwatch:TagResource", "events:TagResource", "iam:TagRole", "logs:TagResource", "pipes:TagResource",
+    "sagemaker:AddTags", "sqs:TagQueue", "ssm:AddTagsToResource", "states:TagResource", "batch:TagResource",
+])  # fmt: skip
+def test_cloudformation_may_tag_what_it_makes(tagged: str) -> None:
+    """Actions as the registry's schemas of the resources name them."""
+    assert permitted("StackRole", tagged, "arn:aws:iam::123456789012:role/quartet/x" if "iam" in tagged else "any")
+
+
+@pytest.mark.parametrize("role", ["DeployRole", "PlanRole"])
+def test_a_change_set_may_have_tags(role: str) -> None:
+    assert permitted(role, "cloudformation:TagResource", arn("cloudformation", "stack/quartet-flights/0a1b"))
 
 
 def test_cloudformation_may_make_the_disks_of_machines() -> None:

@@ -57,6 +57,20 @@ def deployed(connect: Callable[[str], Any], rendered: Rendered, name: str = "fli
     return stack
 
 
+@pytest.mark.parametrize("tags", [{"quartet:use-case": "flights"}, {}], ids=["tagged", "made without tags"])
+def test_a_stack_gets_its_tags_when_it_is_made_and_keeps_them(
+    rendered: Rendering, connect: Callable[[str], Any], tags: dict[str, str]
+) -> None:
+    """CloudFormation passes them on. AWS Batch's compute environments can get none later."""
+    for given, change in ((tags, "max_depth: 6"), ({"quartet:use-case": "other"}, "max_depth: 5")):
+        stack = Stack(connect, "flights", poll=0, tags=given)
+        change_set, _ = stack.planned(rendered("step-functions", ("max_depth: 6", change)), {})
+        stack.execute(change_set)
+        (found,) = connect("cloudformation").describe_stacks(StackName="flights")["Stacks"]
+
+        assert {item["Key"]: item["Value"] for item in found["Tags"]} == tags
+
+
 def test_a_plan_names_every_resource_and_makes_none(
     engine: str, rendered: Rendering, connect: Callable[[str], Any]
 ) -> None:

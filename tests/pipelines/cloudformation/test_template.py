@@ -474,6 +474,50 @@ def test_the_disk_of_a_machine_has_room_for_the_largest_job_and_is_encrypted(ren
         assert used == [{"LaunchTemplateId": {"Ref": name}, "Version": {"Fn::GetAtt": [name, "LatestVersionNumber"]}}]
 
 
+def test_jobs_and_queues_of_aws_batch_say_whose_they_are(rendered: Rendering) -> None:
+    template = template_of(rendered("step-functions on Batch", environment="prod"))
+    ours = {"quartet:use-case": "flights", "quartet:environment": "prod"}
+    environments = of_type(template, "AWS::Batch::ComputeEnvironment").values()
+    tagged = [
+        *(item["ComputeResources"] for item in environments),
+        *of_type(template, "AWS::Batch::JobQueue").values(),
+        *of_type(template, "AWS::Batch::JobDefinition").values(),
+    ]
+
+    assert len(tagged) > 8
+    for item in tagged:
+        assert item["Tags"].items() >= ours.items()
+
+
+KEYS = [f"arn:aws:kms:eu-west-1:123456789012:key/{number * 8}" for number in "12"]
+
+
+@pytest.mark.parametrize("keyed", ["every job", "one job"])
+def test_the_disk_of_a_machine_is_encrypted_with_the_key_that_the_manifest_names(
+    rendered: Rendering, keyed: str
+) -> None:
+    every = ("data:\n", f"defaults: {{kms_key: '{KEYS[0]}'}}\ndata:\n")
+    one = (LAST, f"{LAST}    train: {{kms_key: '{KEYS[0]}'}}\n")
+    template = template_of(rendered("step-functions on Batch", every if keyed == "every job" else one))
+    (launch,) = of_type(template, "AWS::EC2::LaunchTemplate").values()
+    (disk,) = launch["LaunchTemplateData"]["BlockDeviceMappings"]
+
+    assert (disk["Ebs"]["Encrypted"], disk["Ebs"]["KmsKeyId"]) == (True, KEYS[0])
+
+
+def test_without_a_key_the_disk_of_a_machine_is_encrypted_with_the_accounts_own(rendered: Rendering) -> None:
+    (launch,) = of_type(template_of(rendered("step-functions on Batch")), "AWS::EC2::LaunchTemplate").values()
+
+    assert "KmsKeyId" not in launch["LaunchTemplateData"]["BlockDeviceMappings"][0]["Ebs"]
+
+
+def test_two_keys_for_one_disk_are_refused(rendered: Rendering) -> None:
+    one = (LAST, f"{LAST}    train: {{kms_key: '{KEYS[0]}'}}\n    serve: {{kms_key: '{KEYS[1]}'}}\n")
+
+    with pytest.raises(SettingsError, match=r"kms_key of jobs that share .* wanted one key\. Name it in defaults"):
+        rendered("step-functions on Batch", one)
+
+
 def test_fargate_has_no_machines_of_its_own(rendered: Rendering) -> None:
     template = template_of(rendered("step-functions on Fargate"))
 

@@ -21,7 +21,10 @@ def refused(code: str) -> ClientError:
 @pytest.mark.parametrize(
     ("error", "kind", "code", "sentence"),
     [
-        (refused("AccessDenied"), SettingsError, 2, "AccessDenied: No. Check the permissions of the job's role."),
+        (
+            refused("AccessDenied"), SettingsError, 2,
+            "AccessDenied: No. Check the permissions of the job's role, and that there is such an object.",
+        ),
         (refused("NoSuchKey"), DataError, 3, "there is no such object"),
         (refused("NoSuchBucket"), DataError, 3, "there is no such bucket"),
         (refused("SlowDown"), QuartetError, 1, "S3 answers SlowDown: No."),
