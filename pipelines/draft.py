@@ -49,8 +49,8 @@ EXPANSION: Final = {".parquet": 4.0, ".gz": 5.0}
 """How much larger the same rows are as plain CSV, about."""
 SEPARATORS: Final = (";", "\t", "|")
 """What separates cells in some CSV files, in the place of commas."""
-DECIMAL_COMMA: Final = r"^\s*[+-]?[\d.]*,\d+\s*$"
-"""A number as it is written where semicolons separate cells because commas do not."""
+NUMBERS: Final = 0.95
+"""Share of a column's cells that are numbers once their commas are points, from which it is one of numbers."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ def looked_at(path: Path, uri: str, rows: int = ROWS) -> Look:
         if count >= rows:
             break
     table = pl.concat(taken)
-    _check_points(path, table, schema.names)
+    if csv.separator != ",":
+        _check_points(path, table, schema.names)
     seen = tuple(_seen(table, column.name, column.type) for column in schema.columns)
     factor = EXPANSION.get(path.suffix, 1.0)
     return Look(uri, seen, table.height, path.stat().st_size * factor / 1e9, csv.separator)
@@ -160,18 +161,22 @@ def _separator(header: str) -> str:
 
 
 def _check_points(path: Path, table: pl.DataFrame, columns: Iterable[str]) -> None:
-    """Refuse numbers with decimal commas, which would be taken for text.
+    """Refuse numbers with decimal commas, which would be taken for text, where cells are not separated by commas.
 
     Raises:
-        DataError: all cells of a column are such numbers.
+        DataError: a column has some, and hardly anything but numbers.
     """
     import polars as pl
 
     for name in columns:
         cells = table[name].drop_nulls()
-        if cells.dtype == pl.String and len(cells) and cells.str.contains(DECIMAL_COMMA).all():
+        if cells.dtype != pl.String or not cells.str.contains(",", literal=True).any():
+            continue
+        pointed = cells.str.strip_chars().str.replace_all(r"[. ]", "").str.replace(",", ".", literal=True)
+        if pointed.cast(pl.Float64, strict=False).is_not_null().sum() >= NUMBERS * len(cells):
+            first = cells.filter(cells.str.contains(",", literal=True))[0]
             raise DataError(
-                f"{path} has numbers with decimal commas in column {name!r}, such as {cells[0]!r}, wanted points. "
+                f"{path} has numbers with decimal commas in column {name!r}, such as {first!r}, wanted points. "
                 "Write them with points, or the table as Parquet."
             )
 

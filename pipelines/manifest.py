@@ -136,7 +136,7 @@ class Resources(Part):
     network_isolation: bool | None = None
     spot: bool | None = None
     kms_key: EncryptionKey | None = None
-    tags: dict[TagKey, str] = Field(default_factory=dict)
+    tags: Annotated[dict[TagKey, str], AfterValidator(values.tags)] = Field(default_factory=dict)
 
 
 class Train(Resources):

@@ -21,6 +21,8 @@ RESERVED: Final = ("aws", "ssm")
 """Beginnings of names that Parameter Store keeps for itself."""
 TAG_KEY: Final = 128
 """Characters of a tag's key."""
+TAGS: Final = 47
+"""Tags of a job, of which AWS takes 50: three say whose it is (use case, environment, step)."""
 CRON: Final = "cron(<minute> <hour> <day of month> <month> <day of week> <year>)"
 
 
@@ -45,7 +47,7 @@ CRON_FIELDS: Final = (
     CronField("days of the week", 1, 7, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), r"(\w+)(?:L|#[1-5])|L"),
     CronField("years", 1970, 2199),
 )
-CRON_PART: Final = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/(\d+))?")
+CRON_PART: Final = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([0-9]{1,4}))?")
 """Every value, one or a range, and how far apart: `*`, `5`, `MON-FRI`, `0/15`."""
 RATE: Final = re.compile(r"[1-9][0-9]* (minute|hour|day)s?")
 MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -88,6 +90,13 @@ def tag_key(value: str) -> str:
     return value
 
 
+def tags(value: dict[str, str]) -> dict[str, str]:
+    """A job's tags, as many as AWS takes beside ours."""
+    if len(value) > TAGS:
+        raise ValueError(f"at most {TAGS} tags, since AWS takes 50 and three are Quartet's own")
+    return value
+
+
 def time_zone(value: str) -> str:
     """A time zone's name."""
     try:
@@ -121,7 +130,7 @@ def _cron(text: str) -> None:
         for part in parts.split(","):
             if not _fits(part, field):
                 called = f" or {field.called[0]} to {field.called[-1]}" if field.called else ""
-                raise ValueError(f"{field.said} from {field.least} to {field.most}{called}, and {part!r} is none")
+                raise ValueError(f"{field.said} from {field.least} to {field.most}{called}, and {part[:40]!r} is none")
 
 
 def _fits(part: str, field: CronField) -> bool:
@@ -135,7 +144,8 @@ def _fits(part: str, field: CronField) -> bool:
         return False
     values = [value for value in found.groups()[:2] if value is not None]
     return all(
-        value in field.called or (value.isdecimal() and field.least <= int(value) <= field.most) for value in values
+        value in field.called or (re.fullmatch("[0-9]{1,4}", value) and field.least <= int(value) <= field.most)
+        for value in values
     )
 
 

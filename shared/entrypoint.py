@@ -100,9 +100,9 @@ def run(component: Component, argv: Sequence[str], environment: Mapping[str, str
     except QuartetError as error:
         return failed(contract, log, str(error), error.exit_code)
     except Exception as error:
-        if isinstance(error, PermissionError) and contract.root in Path(error.filename or "").parents:
-            # A mount, whoever came upon it first: what is wrong with it is for the one who mounted it to mend.
-            said = f"{error.filename} cannot be used: {error.strerror}. Let the container's user read it."
+        if isinstance(error, PermissionError) and is_mounted(error.filename, contract):
+            # Whoever came upon it first: what is wrong with a mount is for the one who mounted it to mend.
+            said = f"{error.filename} cannot be used: {error.strerror}. Let the container's user use it."
             return failed(contract, log, said, EXIT_DATA)
         log.exception("internal error")
         return failed(contract, log, f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL)
@@ -234,6 +234,11 @@ def serve_http(component: Component, contract: Contract, environment: Mapping[st
     return server.run(component, contract, environment)
 
 
+def is_mounted(place: object, contract: Contract) -> bool:
+    """Whether an error's file lies below the folder that carriers mount into; some errors name none, or a number."""
+    return isinstance(place, str) and contract.root in Path(place).parents
+
+
 def run_job(
     component: Component, contract: Contract, environment: Mapping[str, str], start: Start, log: logging.Logger
 ) -> int:
@@ -244,7 +249,8 @@ def run_job(
     contract.clear_outcome()
     inputs = job_inputs(component, start.mode, contract, log)
     for name, folder in inputs.items():
-        check_readable(folder, f"input {name!r}")
+        if name in component.known_inputs:
+            check_readable(folder, f"input {name!r}")
     job: Job[Any] = Job(
         component=component.name,
         mode=start.mode,

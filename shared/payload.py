@@ -17,7 +17,7 @@ from polars.exceptions import PolarsError
 from shared.errors import names
 from shared.ragged import first_ragged
 from shared.schema import Schema
-from shared.tables import BYTE_ORDER_MARK, HEADERLESS, conformed, is_text
+from shared.tables import BYTE_ORDER_MARK, HEADERLESS, conformed, is_text, missing_cell
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
@@ -248,16 +248,22 @@ def _cell(value: Any) -> str | None:
 
 def _json_rows(body: bytes, kind: MediaType) -> list[Any]:
     uncompressed(body)
-    try:
-        if kind.name == JSON_LINES:
-            return [json.loads(line) for line in body.decode().split("\n") if line.strip()]
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        # ValueError is no JSON, no UTF-8, or a number of thousands of digits; RecursionError is nested beyond reason.
-        raise _bad(f"the body is no {kind.name}: {error}.") from None
+    if kind.name == JSON_LINES:
+        lines = enumerate(body.split(b"\n"), start=1)
+        return [_json_value(line, f"line {number} of the body", kind) for number, line in lines if line.strip()]
+    value = _json_value(body, "the body", kind)
     if isinstance(value, dict) and "instances" in value:
         value = value["instances"]
     return value if isinstance(value, list) and not _is_row(value) else [value]
+
+
+def _json_value(text: bytes, what: str, kind: MediaType) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _bad(f"{what} is no {kind.name}: {error}.") from None
+    except ValueError:
+        raise _bad(f"{what} is no {kind.name}: a number has thousands of digits.") from None
 
 
 def _is_row(value: list[Any]) -> bool:
@@ -316,11 +322,19 @@ def uncompressed(body: bytes) -> bytes:
 
 
 def without_blank_lines(body: bytes) -> bytes:
-    """CSV without the blank lines that Batch Transform and SDKs add. Quoted cells may hold such lines and are left."""
+    """CSV without the blank lines that Batch Transform and SDKs add. Quoted cells may hold such lines and are left.
+
+    Raises:
+        RefusedRequest: 400, one lies between rows of one value, where it may be a row whose value is missing.
+    """
     if body[:1] in (b"", b"\r", b"\n") or body[-1:] != b"\n" or body[-2:-1] in (b"\r", b"\n"):
         body = body.strip(b"\r\n") + b"\n"  # else as it is: two copies of 100 MB take their time
     if b'"' in body or not (_has_empty_line(body) or (b"\r" in body and b"\n\r\n" in body)):
         return body
+    if b"," not in body.split(b"\n", 1)[0]:
+        blank = re.search(rb"\n(?=\r?\n)", body)
+        line = body.count(b"\n", 0, blank.end() if blank else 0) + 1
+        raise _bad(f'line {line} is empty, wanted one value a line. Write "" for one that is missing.')
     return re.sub(rb"(\r?\n)+", b"\n", body)
 
 
@@ -336,7 +350,7 @@ def body_of(answer: pl.DataFrame | dict[str, Any], kind: str, *, header: bool = 
         return (json.dumps(answer, allow_nan=False) + "\n").encode()
     if kind == CSV:
         few = None if header or answer.height > FEW_ROWS else _few_lines(answer)
-        return few or answer.write_csv(include_header=header).encode()
+        return few or answer.write_csv(include_header=header, null_value=missing_cell(answer)).encode()
     if kind == JSON_LINES:
         return answer.write_ndjson().encode()
     if kind == PARQUET:
@@ -350,8 +364,8 @@ def _few_lines(answer: pl.DataFrame) -> bytes | None:
     """What Polars writes as CSV, without its query engine; None where a cell may need quotes."""
     if not all(dtype.is_numeric() for dtype in answer.dtypes):
         return None
-    columns = [column.cast(pl.String).to_list() for column in answer.iter_columns()]
-    return "".join(f"{','.join(cell or '' for cell in row)}\n" for row in zip(*columns, strict=True)).encode()
+    columns = [column.cast(pl.String).fill_null(missing_cell(answer)).to_list() for column in answer.iter_columns()]
+    return "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
 
 
 def _bad(text: str) -> RefusedRequest:

@@ -122,7 +122,7 @@ class Holder:
     """The artefact of one worker process: being loaded, or ready. Made before the workers are, of which there are some.
 
     Which workers have loaded it is known to all of them, by memory that they share: a health check reaches any, and
-    must not be told 200 by one and 503 by the next. A worker that takes another's place changes nothing.
+    must not be told 200 by one and 503 by the next. Once all are ready, one that takes another's place changes nothing.
     """
 
     def __init__(
@@ -146,6 +146,11 @@ class Holder:
         self._predictor = self._component.load(self._contract.model, self._environment)
         self._ready.set()
         self._loaded[worker % mmap.PAGESIZE] = 1
+
+    def lost(self, worker: int) -> None:
+        """Count a worker no longer that has ended: another one takes its place and loads anew."""
+        if not self.ready:
+            self._loaded[worker % mmap.PAGESIZE] = 0
 
     def predictor(self) -> Predictor:
         """The loaded artefact, waiting for it if it is still being loaded.
@@ -256,6 +261,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "keepalive": 60,
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
             "post_worker_init": self.load_in_background,
+            "child_exit": lambda _, worker: self._holder.lost(worker.age),
             "loglevel": "warning",
             # It would lie in the home folder, which a container may not have and two servers would share.
             "control_socket_disable": True,

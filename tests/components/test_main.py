@@ -138,6 +138,17 @@ def test_a_volumes_own_folder_is_no_data(tmp_path: Path) -> None:
     assert refusal(tmp_path, data / "lost+found", "train", "--target", "y")[0] == 0
 
 
+def test_a_channel_that_is_not_read_need_not_be_readable(tmp_path: Path) -> None:
+    """Clients add channels of their own, such as `code`."""
+    for channel in ("data", "code"):
+        (tmp_path / "input/data" / channel).mkdir(parents=True)
+    (tmp_path / "input/data/data/a.csv").write_text("x,y\n" + "".join(f"{row},{row % 2}\n" for row in range(40)))
+    (tmp_path / "input/config").mkdir()
+    (tmp_path / "input/config/inputdataconfig.json").write_text('{"data": {}, "code": {}}')
+
+    assert refusal(tmp_path, tmp_path / "input/data/code", "train", "--target", "y")[0] == 0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_artefact_that_may_not_be_entered_is_one_sentence_over_http(tmp_path: Path, name: str) -> None:
     model = tmp_path / "model"

@@ -143,6 +143,10 @@ def test_the_last_column_is_said_to_be_the_last_only_where_it_is(tmp_path: Path)
             b"a;b\n1;2,5\n2;-3,25\n",
             r"data\.csv has numbers with decimal commas in column 'b', such as '2,5', wanted points",
         ),
+        (
+            b"a;b\n1;2\n2;\n3; -1.003,25\n4;1,5E3\n",
+            r"data\.csv has numbers with decimal commas in column 'b', such as ' -1\.003,25', wanted points",
+        ),
         ("town,y\nK\u00f6ln,1\n".encode("latin-1"), r"no UTF-8 text .*\. Convert it, such as by `iconv"),
     ],
 )
@@ -151,6 +155,20 @@ def test_a_csv_file_of_another_kind_is_told_with_its_remedy(tmp_path: Path, cont
 
     with pytest.raises(DataError, match=said):
         looked_at(tmp_path / "data.csv", "data.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.csv", b'a,b\n1,"7,563"\n2,"1,2"\n'),
+        ("data.jsonl", b'{"a": 1, "b": "1,2"}\n{"a": 2, "b": "3,4"}\n'),
+        ("data.csv", b"a;b\n1;x, y\n2;3,4\n"),
+    ],
+)
+def test_text_with_commas_is_text(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    assert looked_at(tmp_path / name, name).column("b").type == "text"
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])

@@ -221,6 +221,8 @@ KMS = "arn:aws:kms:eu-west-1:123456789012:key/0a1b2c3d-0000-1111-2222-3333444455
         ("schedule: {inference: cron(0 4 * * * *)}", "wanted ? as either day of month or day of week"),
         ("schedule: {inference: cron(0 4 ? * ? *)}", "wanted ? as either day of month or day of week"),
         ("schedule: {inference: cron(99 4 * * ? *)}", "wanted minutes from 0 to 59, and '99' is none"),
+        (f"schedule: {{inference: cron(0/{'9' * 5000} 4 * * ? *)}}", "wanted minutes from 0 to 59, and '0/999"),
+        (f"defaults: {{tags: {{{', '.join(f'k{n}: v' for n in range(48))}}}}}", "wanted at most 47 tags, since AWS"),
         ("schedule: {inference: cron(0 24 * * ? *)}", "wanted hours from 0 to 23, and '24' is none"),
         ("schedule: {inference: 'cron(0 4,30 * * ? *)'}", "wanted hours from 0 to 23, and '30' is none"),
         ("schedule: {inference: cron(0-60 4 * * ? *)}", "wanted minutes from 0 to 59, and '0-60' is none"),

@@ -106,8 +106,9 @@ def test_a_cell_is_the_same_number_however_many_rows_are_sent_with_it(cell: str)
         ("application/json", b"[[1]]", "row 1 has 1 values"),
         ("application/json", b'[{"x": [1], "n": 1}]', "column 'x' is '[1]'"),
         ("application/jsonlines", b"\xff", "is no application/jsonlines"),
+        ("application/jsonlines", b'{"x": 1, "n": 1, "id": "a"}\n{x\n', "line 2 of the body is no"),
         ("application/json", b"[" * 100_000, "is no application/json"),
-        ("application/jsonlines", b'{"x": ' + b"1" * 6000 + b"}", "is no application/jsonlines"),
+        ("application/jsonlines", b'{"x": ' + b"1" * 6000 + b"}", "a number has thousands of digits"),
         ("text/csv", b"a,1,2\nb,1\n", "line 2 has 2 values, wanted 3"),
         ("text/csv", b"a,1,2\n1,2\nb,1,2\n", "line 2 has 2 values, wanted 3"),
         ("text/csv", b'"a,b",1,2\n"c",1\n', "line 2 has 2 values, wanted 3"),
@@ -183,6 +184,28 @@ def test_a_csv_answer_writes_a_number_alike_however_many_rows_it_has(value: floa
     )
 
     assert body_of(few, "text/csv") * 100 == body_of(many, "text/csv")
+
+
+@pytest.mark.parametrize("rows", [1, 100])
+def test_rows_of_one_value_come_back_as_many_as_went_though_one_is_missing(rows: int) -> None:
+    """A blank line would be one fewer to whoever reads it, and each later score another row's."""
+    table = pl.DataFrame({"x": [1.0, None, 3.0] * rows})
+    body = body_of(table, "text/csv")
+
+    assert body == b'1.0\n""\n3.0\n' * rows
+    assert table_of(body, media_type("text/csv"), Schema((Column("x", "number"),))).equals(table)
+
+
+@pytest.mark.parametrize("body", [b"1\n\n3\n", b"1\r\n\r\n3\r\n", b"1\n\n\n3"])
+def test_a_blank_line_among_rows_of_one_value_is_refused(body: bytes) -> None:
+    with pytest.raises(RefusedRequest, match="line 2 is empty, wanted one value a line"):
+        table_of(body, media_type("text/csv"), Schema((Column("x", "number"),)))
+
+
+def test_blank_lines_around_rows_of_one_value_are_passed_over() -> None:
+    table = table_of(b"\n1\n3\n\n\n", media_type("text/csv"), Schema((Column("x", "number"),)))
+
+    assert table["x"].to_list() == [1, 3]
 
 
 def test_a_json_answer_is_strict_json() -> None:

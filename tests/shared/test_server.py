@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import multiprocessing
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -62,11 +63,28 @@ def test_ping_is_503_until_every_worker_has_loaded(mean: Component, root: Path) 
 
     holder.load(1)
     assert client.get("/ping").status_code == 503
-    if (other := os.fork()) == 0:
-        holder.load(2)
-        os._exit(0)
-    os.waitpid(other, 0)
+    in_another_process(partial(holder.load, 2))
     assert client.get("/ping").status_code == 200
+    holder.lost(1)
+    assert client.get("/ping").status_code == 200
+
+
+def test_a_worker_that_ended_before_all_had_loaded_counts_no_longer(mean: Component, root: Path) -> None:
+    holder = Holder(mean, Contract(root), {}, workers=2)
+    in_another_process(partial(holder.load, 1))
+    holder.lost(1)
+    in_another_process(partial(holder.load, 3))
+
+    assert not holder.ready
+
+
+def in_another_process(work: Callable[[], None]) -> None:
+    """As gunicorn starts workers: by fork, with the memory that was there before."""
+    worker = multiprocessing.get_context("fork").Process(target=work)
+    worker.start()
+    worker.join(60)
+
+    assert worker.exitcode == 0
 
 
 def test_n_rows_in_are_n_rows_out_with_their_ids(client: FlaskClient) -> None:
@@ -274,7 +292,9 @@ def load(folder, environment):
     except FileExistsError:
         while not (folder.parent / "go").exists():
             time.sleep(0.02)
-    return MEAN.load(folder, environment)
+    found = MEAN.load(folder, environment)
+    (folder.parent / "loaded").touch()
+    return found
 
 sys.exit(run(dataclasses.replace(MEAN, load=load), ["serve"]))
 """
@@ -288,9 +308,10 @@ def test_health_is_the_same_whichever_worker_is_asked(root: Path) -> None:
     )
     try:
         wait_for(process, url, 503)
-        while not (root / "first").exists():
+        while not (root / "loaded").exists():
+            assert process.poll() is None
             time.sleep(0.02)
-        time.sleep(0.5)  # the first has loaded by now
+        time.sleep(0.1)  # the file is written just before the worker says that it has loaded
         assert {ping(url) for _ in range(40)} == {503}
         (root / "go").touch()
         wait_for(process, url, 200)
