@@ -999,9 +999,9 @@ def smoke_images(component: str | None, variant: str | None, arch: str | None) -
 def size(component: str | None, variant: str | None, arch: str | None) -> None:
     """Print how large images are: in all, compressed, and their largest packages."""
     client = engine()
+    there = [(image, built(client, image.local)) for image in selected(component, variant, arch)]
     click.echo(f"{'image':<36} {'MB':>6} {'gzip -6':>8}  largest packages, MB")
-    for image in selected(component, variant, arch):
-        found = built(client, image.local)
+    for image, found in there:
         parts = ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in largest(client, image.local))
         click.echo(
             f"{image.local:<36} {found.attrs['Size'] / 1e6:>6.0f} {compressed(found.save()) / 1e6:>8.1f}  {parts}"

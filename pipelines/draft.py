@@ -47,8 +47,6 @@ WORDS: Final = frozenset({"y", "n", "yes", "no", "true", "false", "on", "off", "
 """What YAML takes for something else than text."""
 EXPANSION: Final = {".parquet": 4.0, ".gz": 5.0}
 """How much larger the same rows are as plain CSV, about."""
-SEPARATORS: Final = (";", "\t", "|")
-"""What separates cells in some CSV files, in the place of commas."""
 NUMBERS: Final = 0.95
 """Share of a column's cells that are numbers once their commas are points, from which it is one of numbers."""
 
@@ -157,6 +155,8 @@ def _header(path: Path) -> str:
 
 def _separator(header: str) -> str:
     """What separates the cells of a header: a comma where there is one."""
+    from shared.tables import SEPARATORS
+
     return "," if "," in header else next((mark for mark in SEPARATORS if mark in header), ",")
 
 

@@ -38,6 +38,10 @@ FORMATS: Final = {
 }
 Format = Literal["csv", "parquet", "jsonl"]
 BYTE_ORDER_MARK: Final = codecs.BOM_UTF8
+SEPARATORS: Final = (";", "\t", "|")
+"""What separates cells in some CSV files, in the place of commas."""
+SHOWN: Final = 60
+"""Characters of a header that a sentence shows."""
 ZLIB_IN_TEXT: Final = (b"x^", b"x\x01")
 """How zlib begins, as far as text can begin so too."""
 
@@ -120,9 +124,13 @@ def column_names(path: Path, csv: Csv = Csv()) -> tuple[str, ...]:
     """Names of a file's columns; `column_1`, `column_2`, … for CSV without a header.
 
     Raises:
-        DataError: the file is empty, cannot be read, or names a column twice.
+        DataError: the file is empty, cannot be read, names a column twice, or separates cells by something else.
     """
-    frame = _guarded(path, lambda: _scan(path, csv).head(1).collect())
+    scan = _guarded(path, lambda: _scan(path, csv))
+    if format_of(path) == "csv" and csv.header and csv.separator == ",":
+        # Before a row is read: with decimal commas it has more cells than the header, which is all that Polars tells.
+        _check_separator(path, _guarded(path, lambda: scan.collect_schema().names()))
+    frame = _guarded(path, lambda: scan.head(1).collect())
     found = tuple(frame.columns)
     if format_of(path) == "csv" and not csv.header:
         # Named here, because Polars counts them from 0 or from 1 by its version.
@@ -376,9 +384,14 @@ def write_csv(path: Path, tables: Iterable[pl.DataFrame], *, header: bool) -> in
     count, first = 0, True
     with replacing(path) as temporary, temporary.open("wb") as stream:
         for table in tables:
-            table.write_csv(stream, include_header=header and first)
+            table.write_csv(stream, include_header=header and first, null_value=missing_cell(table))
             count, first = count + table.height, False
     return count
+
+
+def missing_cell(table: pl.DataFrame) -> str:
+    """What CSV holds for a missing cell: nothing, or quotes where the line would be blank, which readers pass over."""
+    return '""' if table.width == 1 else ""
 
 
 def write_parquet(path: Path, tables: Iterable[pl.DataFrame], schema: dict[str, Any]) -> int:
@@ -457,6 +470,17 @@ def _check_names(path: Path, wanted: Sequence[str], csv: Csv) -> None:
     first = _guarded(path, lambda: _scan(path, csv).head(1).collect()).row(0)
     if tuple(first) == tuple(wanted):
         raise DataError(f"{path.name} has a header line where none was said. Remove it, or say that there is a header.")
+
+
+def _check_separator(path: Path, found: Sequence[str]) -> None:
+    """Refuse a header of one cell that holds what separates cells elsewhere: as one column of text, all would go on."""
+    if len(found) == 1 and any(mark in found[0] for mark in SEPARATORS):
+        mark = max(SEPARATORS, key=found[0].count)
+        shown = found[0] if len(found[0]) <= SHOWN else f"{found[0][:SHOWN]}…"
+        raise DataError(
+            f"{path.name} has one column, {shown!r}, wanted columns with commas between them. Write it with commas, "
+            f"or set `separator` to {mark!r} where the component has that setting (processing, monitoring)."
+        )
 
 
 def _check_widths(path: Path, csv: Csv) -> None:

@@ -515,10 +515,10 @@ def test_the_size_of_an_image_that_is_not_there_is_said_with_the_way_out(monkeyp
     outcome = CliRunner().invoke(build.cli, ["size", "processing"])
 
     assert outcome.exit_code == 1
-    assert outcome.output.splitlines()[-1] == (
+    assert outcome.output.splitlines() == [
         "Error: there is no image quartet/processing:cpu here: build it first "
         "(python build.py build processing --variant cpu)."
-    )
+    ]
 
 
 def test_what_to_build_first_is_said_for_another_processor_too() -> None:

@@ -78,6 +78,15 @@ def test_headerless_columns_are_found_by_position(tmp_path: Path) -> None:
     assert read([path], SCHEMA, HEADERLESS).rows() == [("a", 1, 0.5), ("b", 2, None)]
 
 
+def test_a_missing_cell_of_the_only_column_is_no_blank_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    table = pl.DataFrame({"x": [1.0, None, 3.0]})
+
+    assert write_csv(path, [table], header=False) == 3
+    assert path.read_text() == '1.0\n""\n3.0\n'
+    assert read([path], Schema((Column("x", "number"),)), HEADERLESS).equals(table)
+
+
 def test_missing_columns_are_named_with_the_nearest_name(tmp_path: Path) -> None:
     path = stored(tmp_path, "t.csv", "id,nn,x\na,1,2\n")
 
@@ -143,6 +152,55 @@ def test_a_file_that_is_no_parquet_is_told_by_name(tmp_path: Path) -> None:
 def test_a_column_named_twice_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names column 'n' twice"):
         column_names(stored(tmp_path, "t.csv", "n,n\n1,2\n"))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+@pytest.mark.parametrize("rows", ["a;1;2\n", "a;1,5;2\n", ""], ids=["plain", "with decimal commas", "none"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_another_separator_than_the_comma_is_told_with_both_ways_out(
+    tmp_path: Path, mark: str, rows: str, name: str
+) -> None:
+    content = f"id;n;x\n{rows}".replace(";", mark).encode()
+    path = stored(tmp_path, name, gzip.compress(content) if name.endswith(".gz") else content)
+
+    for reads in (column_names, lambda path: inferred_schema([path]), lambda path: read([path], SCHEMA)):
+        with pytest.raises(DataError) as refusal:
+            reads(path)
+        assert str(refusal.value) == (
+            f"{name} has one column, {f'id{mark}n{mark}x'!r}, wanted columns with commas between them. Write it with "
+            f"commas, or set `separator` to {mark!r} where the component has that setting (processing, monitoring)."
+        )
+
+
+def test_of_a_long_header_the_beginning_is_shown(tmp_path: Path) -> None:
+    path = stored(tmp_path, "t.csv", ";".join(f"c{number}" for number in range(8_000)) + "\n")
+
+    with pytest.raises(DataError, match=r"has one column, 'c0;c1;c2;[c0-9;]*…', wanted") as refusal:
+        column_names(path)
+    assert len(str(refusal.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("content", "csv", "found"),
+    [
+        ("id;n;x\na;1;2\n", Csv(separator=";"), ("id", "n", "x")),
+        ("id;n|m\na;1\n", Csv(separator=";"), ("id", "n|m")),
+        ("id|n\na\n", Csv(separator=";"), ("id|n",)),
+        ("a;1;2\nb;3;4\n", HEADERLESS, ("column_1",)),
+        ("n;m,id\na,1\n", Csv(), ("n;m", "id")),
+        ("id\na;b\n", Csv(), ("id",)),
+        ('"n,m",id\na,1\n', Csv(), ("n,m", "id")),
+        ('"n,m"\na\n', Csv(), ("n,m",)),
+    ],
+)
+def test_only_a_lone_column_between_commas_is_taken_for_several(
+    tmp_path: Path, content: str, csv: Csv, found: tuple[str, ...]
+) -> None:
+    assert column_names(stored(tmp_path, "t.csv", content), csv) == found
+
+
+def test_columns_of_other_formats_are_called_as_they_like(tmp_path: Path) -> None:
+    assert column_names(stored(tmp_path, "t.jsonl", '{"id;n": 1}\n')) == ("id;n",)
 
 
 def test_a_value_of_the_wrong_type_is_named_with_row_and_column(tmp_path: Path) -> None:

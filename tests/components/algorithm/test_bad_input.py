@@ -107,12 +107,45 @@ def test_a_missing_target(spoilt: Callable[..., Any], value: float | None) -> No
     )
 
 
+@pytest.mark.parametrize("settings", [{}, {"target": "late"}], ids=["no settings", "target"])
+def test_semicolons_between_cells(job: Any, known_table: Callable[..., pl.DataFrame], settings: dict[str, str]) -> None:
+    job.channel("train", known_table(200, 1).write_csv(separator=";"))
+
+    refused(
+        job.run(**settings), 3, "has one column, '", "wanted columns with commas between them. Write it with commas"
+    )
+
+
 def test_an_infinite_target(spoilt: Callable[..., Any]) -> None:
     refused(spoilt(with_first("late", float("inf"), pl.Float64)), 3, "row 1", "column 'late' is 'inf'")
 
 
 def test_an_infinite_feature(spoilt: Callable[..., Any]) -> None:
     refused(spoilt(with_first("age", float("-inf"))), 3, "row 1", "column 'age' is '-inf', wanted a finite number")
+
+
+@pytest.mark.parametrize("file", ["part.csv", "part.parquet"])
+@pytest.mark.parametrize(("name", "value"), [("age", 1e39), ("age", -1.7e308), ("late", 1e39)])
+def test_a_number_that_float32_cannot_hold(spoilt: Callable[..., Any], file: str, name: str, value: float) -> None:
+    """XGBoost computes in float32 and would take it for an infinite one."""
+    outcome = spoilt(with_first(name, value, pl.Float64), file, objective="reg:squarederror")
+
+    refused(
+        outcome, 3, "channel 'train', row 1: ", f"column '{name}' is '{value}', wanted a number from -3.4028235e+38"
+    )
+
+
+@pytest.mark.parametrize("value", [1e30, -3.4e38])
+def test_a_target_whose_squared_error_float32_cannot_hold(spoilt: Callable[..., Any], value: float) -> None:
+    outcome = spoilt(with_first("late", value, pl.Float64), objective="reg:squarederror")
+
+    refused(outcome, 3, "channel 'train': target 'late' is ", "in row 1, wanted a number from -1e+18 to 1e+18")
+
+
+def test_such_a_number_in_the_validation_rows(ready: Any, known_table: Callable[..., pl.DataFrame]) -> None:
+    ready.channel("validation", with_first("age", 1e39)(known_table(300, 2)))
+
+    refused(ready.run(), 3, "channel 'validation', row 1: ", "column 'age' is '1e+39'")
 
 
 def test_a_feature_that_is_text(spoilt: Callable[..., Any]) -> None:

@@ -75,10 +75,10 @@ def two_hosts(tree: Tree) -> None:
     path.write_text('{"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}')
 
 
-def not_a_number(column: int) -> str:
+def not_a_number(column: int, cell: str = "far") -> str:
     lines = ROWS.write_csv(include_header=False).splitlines()
     cells = lines[2].split(",")
-    cells[column] = "far"
+    cells[column] = cell
     return "\n".join([*lines[:2], ",".join(cells), *lines[3:]])
 
 
@@ -89,7 +89,11 @@ SERVE = [
     (data(ROWS.write_csv(include_header=False)), ("--header",), 3, "lacks columns 'distance'"),
     (data(ROWS.rename({"wind": "wnd"}).write_csv()), ("--header",), 3, "lacks column 'wind'"),
     (data(ROWS.write_csv().splitlines()[0] + "\n"), ("--header",), 3, "holds no rows"),
+    (data(ROWS.write_csv(separator=";")), ("--header",), 3, "has one column, 'flight_id;distance"),
+    (data(ROWS.write_csv(separator=";", include_header=False)), (), 3, "has 1 columns, wanted 5"),
     (data(not_a_number(1)), (), 3, "row 3: column 'distance' is 'far', wanted a finite number"),
+    (data(not_a_number(1, "1e39")), (), 3, "input 'data', row 3: column 'distance' is '1e+39', wanted a number from"),
+    (data(not_a_number(1, "1e39")), ("--batch-rows", "2", "--method", "woodelf"), 3, "row 3: column 'distance' is"),
     (data("\x00\x01\x02\xff" * 100), (), 3, CSV),
     (removed(f"data/{CSV}"), (), 3, "input 'data' is empty"),
     (lambda tree: (tree.input("data") / "notes.txt").write_text("x") and None, (), 3, "holds 'notes.txt'"),
@@ -126,6 +130,12 @@ TRAIN = [
     (data(ROWS.drop("wind").write_csv()), 3, "lacks column 'wind'"),
     (data(ROWS.write_csv(include_header=False)), 3, "If its first line is data, say that there is no header"),
     (data(ROWS.write_csv().splitlines()[0] + "\n"), 3, "input 'data' holds no rows"),
+    (data(ROWS.write_csv(separator=";")), 3, "wanted columns with commas between them. Write it with commas"),
+    (
+        data(ROWS.write_csv().splitlines()[0] + "\n" + not_a_number(4, "-1e39")),
+        3,
+        "input 'data', row 3: column 'wind' is '-1e+39', wanted a number from -3.4028235e+38",
+    ),
     (of_torch, 2, "the model's framework is 'torch'"),
     (two_hosts, 2, "runs on one host, found 2"),
 ]

@@ -59,6 +59,24 @@ def test_a_file_that_is_no_table_is_refused(
 
 
 @pytest.mark.parametrize("mode", ["train", "serve"])
+@pytest.mark.parametrize("settings", [{}, IDS], ids=["no settings", "ids and target"])
+def test_semicolons_without_their_setting_are_refused(
+    places: Places, trained: Place, mode: str, settings: dict[str, Any]
+) -> None:
+    place = places()
+    place.mount("baseline", trained)
+    place.put("data", PRODUCTION.write_csv(separator=";"))
+
+    refused(place, mode, DATA, "data.csv has one column, 'id;", "set `separator` to ';'", **settings)
+
+
+def test_semicolons_with_their_setting_are_read(places: Places) -> None:
+    trained = places.trained(rows(300, seed=1).write_csv(separator=";"), separator=";")
+
+    assert trained.written() != []
+
+
+@pytest.mark.parametrize("mode", ["train", "serve"])
 def test_a_header_without_rows_is_refused(places: Places, trained: Place, mode: str) -> None:
     place = places()
     place.mount("baseline", trained)
@@ -214,6 +232,7 @@ def test_scores_that_are_not_those_of_the_rows_are_refused(
         ("id,y\nr1-0,perhaps\n", ["labels hold 'y' = 'perhaps', wanted a finite number, true or false"]),
         ("id,y\nr1-0,1\nr1-1,-inf\n", ["labels hold 'y' = '-inf', wanted a finite number, true or false"]),
         ("id,y\nr1-0,1\nr1-1,1e999\n", ["labels hold 'y' = '1e999', wanted a finite number"]),
+        ("id,y\nr1-0,1\nr1-1,1e200\n", ["labels hold 'y' = '1e200', wanted a finite number", "up to 1e+150"]),
         ("id,y\nnobody,1\n", ["none of the 1 labels has the ids of a score"]),
     ],
 )

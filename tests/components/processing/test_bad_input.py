@@ -43,7 +43,67 @@ def raw(table: pl.DataFrame) -> pl.DataFrame:
     return table.drop("delay", "day")
 
 
+# --- Numbers
+
+
+@pytest.mark.parametrize("scale", ["standard", "minmax", "robust", "none"])
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ((1e308, -1e308), "reaches from -1e+308 to 1e+308 in train rows"),
+        ((1e308, 1e308), "to 1e+308 in train rows"),
+        ((0.0, -1e200), "reaches from -1e+200 to "),
+    ],
+)
+def test_numbers_too_great_for_moments_are_refused(
+    place: Any, table: pl.DataFrame, settings: Any, cells: tuple[float, float], said: str, scale: str
+) -> None:
+    """Their squares are beyond double precision, whose greatest number is 1.8e308."""
+    great = table.with_columns(distance=pl.Series([*cells, *table["distance"][2:]]))
+
+    train(
+        place,
+        great,
+        settings | {"scale": scale, "time": None, "split": {"validation": 0, "test": 0}},
+        DATA,
+        "column 'distance'",
+        said,
+        "wanted numbers that can be squared (below 1e+150)",
+        file="data.parquet",
+    )
+
+
+def test_numbers_too_great_are_refused_in_validation_rows_and_in_the_target(
+    place: Any, table: pl.DataFrame, settings: Any
+) -> None:
+    great = table.with_columns(distance=pl.Series([*table["distance"][:-1], 1e308]))
+    place.put("validation", great)
+    train(place, table, settings, DATA, "column 'distance'", "to 1e+308 in validation rows")
+
+    target = table.with_columns(pl.Series("delay", [1e308, -1e308, *table["delay"][2:]]))
+    (place.root / "processing/input/validation/data.csv").unlink()
+    (place.root / "processing/input/validation").rmdir()
+    train(place, target, settings | {"target": "delay", "derive": {}}, DATA, "column 'delay'", "from -1e+308 to 1e+308")
+
+
+def test_numbers_up_to_1e150_are_scaled(place: Any, table: pl.DataFrame, settings: Any) -> None:
+    place.put("data", table.with_columns(distance=pl.Series([1e150, -1e150, *table["distance"][2:]])))
+
+    assert place.run("train", **settings) == 0
+    assert place.table("train")["distance"].is_finite().all()
+
+
 # --- Columns
+
+
+def test_semicolons_without_their_setting_are_refused_in_train(place: Any, table: pl.DataFrame, settings: Any) -> None:
+    train(place, table.write_csv(separator=";"), settings, DATA, "data.csv has one column, '", "`separator` to ';'")
+
+
+def test_semicolons_without_their_setting_are_refused_in_serve(
+    production: Any, trained: Any, raw: pl.DataFrame
+) -> None:
+    serve(production, trained, raw.write_csv(separator=";"), DATA, "data.csv has one column, '", "`separator` to ';'")
 
 
 @pytest.mark.parametrize(
