@@ -14,6 +14,7 @@ from components.algorithm.settings import AlgorithmSettings, Task
 from shared.artefact import open_artefact
 from shared.errors import ArtefactError, DataError, SettingsError, did_you_mean, names
 from shared.schema import Column, Schema
+from shared.single import check_rows, single
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,6 +26,8 @@ FEW_CELLS: Final = 1000
 """Cells that Python takes out of a table in less time than Polars' threads take to begin."""
 LEAST_TARGET: Final = {"count:poisson": 0.0, "reg:tweedie": 0.0, "reg:gamma": np.nextafter(0.0, 1.0)}
 """Smallest target that an objective's likelihood allows."""
+GREATEST_TARGET: Final = 1e18
+"""Targets up to it have squared errors that float32, whose greatest is 3.4e38, can hold."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +177,16 @@ def read_rows(folder: Path, channel: str, schema: Schema) -> Rows:
     """The rows of a channel.
 
     Raises:
-        DataError: the channel is empty, lacks a column, or holds a missing target or a feature without any value.
+        DataError: the channel is empty, lacks a column, or holds a missing target, a number that is too large for
+            float32 or a feature without any value.
     """
     from shared.tables import batches, files_in
 
     what = f"channel {channel!r}"
     wanted = schema.select((*schema.features, str(schema.target)))
-    features, targets, start = [], [], 0
+    features: list[Floats] = []
+    targets: list[Floats] = []
+    start = 0
     for batch in batches(files_in(folder, what), wanted):
         missing = batch[str(schema.target)].is_null()
         if missing.any():
@@ -188,19 +194,24 @@ def read_rows(folder: Path, channel: str, schema: Schema) -> Rows:
                 f"{what}: target {schema.target!r} is missing in row {start + (missing.arg_max() or 0) + 1} "
                 f"({missing.sum()} of the first {start + batch.height} rows). Leave such rows out of training."
             )
-        features.append(matrix(batch, schema.features))
-        targets.append(matrix(batch, (str(schema.target),))[:, 0])
+        for columns, found in ((schema.features, features), ((str(schema.target),), targets)):
+            values = matrix(batch, columns)
+            check_rows(values, batch, columns, what, start)
+            found.append(values)
         start += batch.height
     if start == 0:
         raise DataError(f"{what} holds column names and no rows. Check the job that wrote it.")
-    rows = Rows(np.concatenate(features), np.concatenate(targets))
+    rows = Rows(np.concatenate(features), np.concatenate(targets)[:, 0])
     if channel == "train":
         check_present(rows.features, schema.features, what)
     return rows
 
 
 def matrix(table: pl.DataFrame, columns: Sequence[str]) -> Floats:
-    """Columns of numbers as float32, shape (rows, columns), row after row, NaN where a value is missing."""
+    """Columns of numbers as float32, shape (rows, columns), row after row, NaN where a value is missing.
+
+    A number that is too large for float32 is infinite, which `shared.single` finds.
+    """
     import polars as pl
 
     # Expressions have a cost of their own, which a request of one row would notice.
@@ -208,8 +219,8 @@ def matrix(table: pl.DataFrame, columns: Sequence[str]) -> Floats:
     if not all(dtype.is_float() for dtype in chosen.dtypes):
         chosen = chosen.select(pl.all().cast(pl.Float32))
     if 0 < chosen.height * chosen.width <= FEW_CELLS:
-        return np.array(chosen.rows(), dtype=np.float64).astype(np.float32)
-    return np.ascontiguousarray(chosen.to_numpy(), dtype=np.float32)
+        return single(np.array(chosen.rows(), dtype=np.float64))
+    return single(chosen.to_numpy())
 
 
 def check_present(features: Floats, feature_names: Sequence[str], what: str) -> None:
@@ -283,7 +294,14 @@ def check_labels(target: Floats, what: str, name: str, task: Task, classes: int)
 
 
 def check_numbers(target: Floats, what: str, name: str, objective: str) -> None:
-    """Make sure that the objective's likelihood is defined for each target. Raises DataError."""
+    """Make sure that errors can be squared, and the objective's likelihood is defined. Raises DataError."""
+    beyond = np.abs(target) > GREATEST_TARGET
+    if beyond.any():
+        row = int(beyond.argmax())
+        raise DataError(
+            f"{what}: target {name!r} is {plain(target[row])} in row {row + 1}, wanted a number from "
+            f"-{GREATEST_TARGET:g} to {GREATEST_TARGET:g}, whose squares float32 can hold. Choose a larger unit."
+        )
     least = LEAST_TARGET.get(objective)
     if least is not None and (target < least).any():
         row = int((target < least).argmax())

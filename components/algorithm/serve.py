@@ -13,6 +13,7 @@ from components.algorithm.settings import Output, Task
 from shared.artefact import Artefact, open_artefact
 from shared.component import Predictor
 from shared.errors import ArtefactError
+from shared.single import check_request
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +46,9 @@ def load(folder: Path, environment: Mapping[str, str]) -> Predictor:
         """The ids that were sent, then the outputs."""
         import polars as pl
 
-        columns = answers(model, matrix(table, features), wanted, task, threshold)
+        rows = matrix(table, features)
+        check_request(rows, table, features)
+        columns = answers(model, rows, wanted, task, threshold)
         sent = [table[name] for name in ids if name in table.columns]
         return pl.DataFrame([*sent, *(pl.Series(name, values) for name, values in columns.items())])
 

@@ -28,6 +28,7 @@ from shared.errors import DataError
 from shared.files import write_json
 from shared.report import write_report
 from shared.settings import environment_values, parsed
+from shared.single import check_request, check_rows
 
 Array = NDArray[np.floating[Any]]
 
@@ -77,6 +78,9 @@ def explain_rows(
 
     Returns:
         The importance of all rows (None when there was no row), a sample of features and attributions, and the route.
+
+    Raises:
+        DataError: a number is too large for float32, in which the model computes.
     """
     summary, sample = None, Sample(DRAWN_ROWS, settings.seed)
     explainer = Explainer(model.booster, settings.method)
@@ -84,6 +88,7 @@ def explain_rows(
     with (folder / "explanations_shap/out.csv").open("wb") as out, (folder / "reasons.csv").open("wb") as reasons:
         for table in batches:
             matrix = model.matrix(table)
+            check_rows(matrix, table, model.features, "input 'data'", sample.seen)
             attributions = explainer.attributions(matrix)
             first = summary is None
             summary = summary or ImportanceSummary(*attributions.values.shape[1:])
@@ -166,6 +171,7 @@ def answering(model: Model, settings: ExplainabilitySettings) -> Callable[[pl.Da
 
     def answer(table: pl.DataFrame) -> pl.DataFrame:
         matrix = model.matrix(table)
+        check_request(matrix, table, model.features)
         with lock:
             attributions = explainer.attributions(matrix)
         ids = [table[name] for name in model.schema.ids if name in table.columns]

@@ -21,6 +21,7 @@ from shared.component import Job
 from shared.errors import DataError
 from shared.files import write_json
 from shared.report import write_report
+from shared.single import check_rows
 
 Array = NDArray[np.floating[Any]]
 
@@ -57,12 +58,14 @@ def sampled_matrix(folder: Path, model: Model, settings: ExplainabilitySettings)
     """The features of a uniform sample of the data, in the data's order, and how many rows the data has.
 
     Raises:
-        DataError: the data cannot be read, or there is no row.
+        DataError: the data cannot be read, a number is too large for float32, or there is no row.
     """
     sample = Sample(settings.rows, settings.seed)
     wanted = model.schema.select(model.features)
     for table in input_batches(folder, wanted, settings, header=settings.header is not False):
-        sample.update(model.matrix(table))
+        matrix = model.matrix(table)
+        check_rows(matrix, table, wanted.features, "input 'data'", sample.seen)
+        sample.update(matrix)
     if not sample.seen:
         raise DataError("input 'data' holds no rows. Check the job that wrote it.")
     (matrix,) = sample.arrays

@@ -18,6 +18,8 @@ from shared.tables import Csv, column_names, format_of, raw_batches, typed_table
 
 SECONDS: Final = ("date", "datetime")
 """Types that tell a time."""
+GREATEST: Final = 1e150
+"""Numbers up to it can be squared and summed in double precision, whose greatest is 1.8e308; more count as infinite."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Reading:
     """Rows of one file with the schema's types.
 
     Attributes:
-        table: the schema's columns that the file has; a value of another type, NaN or infinity is missing here.
-        wrong: per such column, which rows held a value of another type or infinity, shape (rows,).
+        table: the schema's columns that the file has; a value of another type, NaN, infinity or a number beyond
+            `GREATEST` is missing here.
+        wrong: per such column, which rows held a value of another type, infinity or such a number, shape (rows,).
         file: number of the file, from 0.
         start: number of the first row over all files, from 0.
     """
@@ -82,9 +85,18 @@ def typed_reading(batch: pl.DataFrame, schema: Schema, file: int = 0, start: int
     table, doubtful = typed_table(batch, schema)
     wrong = dict.fromkeys(schema.names, np.zeros(batch.height, dtype=np.bool_))
     wrong |= {column.name: _wrong(batch[column.name], table[column.name]) for column in doubtful}
-    infinite = [column.name for column in doubtful if column.type == "number"]
-    table = table.with_columns(pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in infinite)
+    numbers = [column.name for column in schema.columns if column.type == "number"]
+    great = beyond(table, numbers) if numbers and batch.height else {}
+    wrong |= {name: wrong[name] | mask.to_numpy() for name, mask in great.items()}
+    table = table.with_columns(table[name].set(mask, None) for name, mask in great.items())
     return Reading(table, wrong, file, start)
+
+
+def beyond(table: pl.DataFrame, numbers: Sequence[str]) -> dict[str, pl.Series]:
+    """By column of numbers, where one is infinite or beyond `GREATEST`; columns without any are left out."""
+    highest = table.select(pl.col(numbers).abs().max()).row(0)
+    found = [name for name, value in zip(numbers, highest, strict=True) if value is not None and value > GREATEST]
+    return {name: (table[name].abs() > GREATEST).fill_null(value=False) for name in found}
 
 
 def _wrong(before: pl.Series, after: pl.Series) -> NDArray[np.bool_]:

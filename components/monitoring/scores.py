@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from components.monitoring.distributions import FloatArray
+from components.monitoring.reading import GREATEST
 from shared.errors import DataError, SettingsError, did_you_mean, names
 from shared.tables import HEADERLESS, Csv, column_names, files_in, raw_batches
 
@@ -18,6 +19,8 @@ SCORE_COLUMN: Final = "(score)"
 """Where the score is kept: no name that an id could have by accident."""
 PREFERRED: Final = ("score", "probability")
 """Outputs that are the score, where a model has several."""
+NUMBERS: Final = f"a finite number, true or false (numbers up to {GREATEST:g}, which can be squared)"
+"""What an outcome of a regression may be."""
 
 
 @dataclass(frozen=True)
@@ -188,10 +191,10 @@ def read_labels(folder: Path, ids: Sequence[str], target: str, csv: Csv, *, bina
     number = text.replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
     read = table.with_columns(number.alias("(number)"))
     outcome = pl.col("(number)").fill_nan(None)
-    strange = ~outcome.is_in([0.0, 1.0]) if binary else outcome.is_infinite()
+    strange = ~outcome.is_in([0.0, 1.0]) if binary else outcome.abs() > GREATEST
     bad = read.filter(pl.col(target).is_not_null() & (pl.col("(number)").is_null() | strange))
     if bad.height:
-        kinds = "0, 1, true or false, because the problem is binary" if binary else "a finite number, true or false"
+        kinds = "0, 1, true or false, because the problem is binary" if binary else NUMBERS
         raise DataError(f"labels hold {target!r} = {bad[target][0]!r}, wanted {kinds}. Correct the labels.")
     labels = read.select(*ids, outcome.alias(target))
     doubled = labels.filter(pl.struct(ids).is_duplicated())

@@ -16,6 +16,8 @@ from shared.errors import DataError, names
 from shared.schema import Column, Schema
 
 PROBABILITIES = {"median": 0.5, "lower": 0.25, "upper": 0.75}
+GREATEST = 1e150
+"""Numbers below it can be squared and summed in double precision, whose greatest is 1.8e308."""
 Wanted = Mapping[Number, Mapping[str, Quantile]]
 Found = Mapping[str, Mapping[str, float]]
 
@@ -57,11 +59,13 @@ def fitted(plan: Plan, known: Known, settings: ProcessingSettings, quantiles_of:
         quantiles_of: finds quantiles of the training rows, which takes passes of its own.
 
     Raises:
-        DataError: the target or a column teaches nothing, no feature is left, or two would have one name.
+        DataError: the target or a column teaches nothing or holds too great numbers, no feature is left, or two
+            would have one name.
     """
     check_strays(plan, known)
     check_target(plan, known)
     check_present(plan, known)
+    check_measured(plan, known)
     left_out = dict(plan.left_out)
     numbers: list[Number] = []
     for source in sources(plan.features, settings):
@@ -218,6 +222,23 @@ def check_present(plan: Plan, known: Known) -> None:
             f"column{'s' if len(empty) > 1 else ''} {names(empty)} {is_} missing in all {known.rows['train']:,} "
             f"training rows, wanted values to learn from. Name {it} under `drop`."
         )
+
+
+def check_measured(plan: Plan, known: Known) -> None:
+    """Refuse columns of numbers that are so great that no mean or deviation of them can be computed.
+
+    Raises:
+        DataError: a column's squares overflow in training, validation or test rows.
+    """
+    for column in (*plan.features, plan.target):
+        for part, summaries in known.columns.items():
+            numbers = summaries[column.name]
+            if isinstance(numbers, Numbers) and not numbers.measured:
+                raise DataError(
+                    f"column {column.name!r} reaches from {numbers.minimum:g} to {numbers.maximum:g} in {part} rows, "
+                    f"wanted numbers that can be squared (below {GREATEST:g}). Correct the data, name the cells under "
+                    "`missing` if they stand for nothing, or name the column under `drop`."
+                )
 
 
 def check_outputs(features: Iterable[Feature], plan: Plan) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from components.processing.findings import serving_report, serving_sentence
 from components.processing.settings import SERVING, ProcessingSettings
-from components.processing.sifting import Served, derived_or_not
+from components.processing.sifting import Served, beyond_single, derived_or_not
 from components.processing.state import STATE_FILE, State, applied, transformed
 from shared.artefact import Artefact, open_artefact
 from shared.component import Job, Predictor
@@ -129,7 +129,8 @@ def load(folder: Path, environment: Mapping[str, str]) -> Predictor:
     def answer(rows: pl.DataFrame) -> pl.DataFrame:
         from shared.payload import RefusedRequest
 
-        table, reasons = derived_or_not(rows, state)
+        table, late = derived_or_not(rows, state)
+        reasons = late.zip_with(late.is_not_null(), beyond_single(table, state))
         wrong = reasons.is_not_null()
         if wrong.any():
             row = int(wrong.arg_max() or 0)

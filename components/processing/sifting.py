@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from components.processing.derivation import derived, infinities
-from components.processing.state import Category, State, transformed
+from components.processing.state import Category, Number, State, transformed
 from shared.errors import DataError
 from shared.schema import Schema, polars_type
+from shared.single import GREATEST
 from shared.tables import conformed
 
 NAMED: Final = 1_000
 """Different reasons, or unseen levels of one column, that are counted one by one; production may bring any number."""
 OTHERS: Final = "(others)"
+NEARLY_GREATEST: Final = 3e38
+"""Features up to it are well, which spares a closer look at nearly all batches; float32 reaches to 3.4e38."""
 
 
 @dataclass
@@ -54,7 +57,7 @@ class Served:
     def _sifted(self, batch: pl.DataFrame) -> pl.DataFrame:
         table, reasons = conformed(batch, self.schema)
         table, late = derived_or_not(table, self.state)
-        reasons = pl.select(pl.coalesce(reasons, late).alias("reason")).to_series()
+        reasons = pl.select(pl.coalesce(reasons, late, beyond_single(table, self.state)).alias("reason")).to_series()
         wrong = reasons.is_not_null()
         if wrong.any():
             numbered = batch.with_row_index("row", self.rows + 1).with_columns(reasons)
@@ -99,3 +102,37 @@ def derived_or_not(table: pl.DataFrame, state: State) -> tuple[pl.DataFrame, pl.
         first, second = (derived_or_not(part, state) for part in (table[:half], table[half:]))
         return pl.concat([first[0], second[0]]), pl.concat([first[1], second[1]])
     return full, infinities(full, state.derivations)
+
+
+def beyond_single(table: pl.DataFrame, state: State) -> pl.Series:
+    """Per row why the algorithm would refuse its features: one is too large for float32. Null where none is.
+
+    Args:
+        table: raw and derived columns, shape (rows, …).
+        state: makes the features.
+
+    Returns:
+        Text, shape (rows,).
+    """
+    # Of columns and not of their table, whose query engine takes its time to begin for a request of one row.
+    columns = {column.name: column for column in table.get_columns()}
+    great = [item for item in state.features if isinstance(item, Number) and reaches_far(columns[item.column], item)]
+    if not great:
+        return pl.Series("reason", [None] * table.height, dtype=pl.String)
+    reasons = [
+        pl.when(item.expressions()[0].cast(pl.Float32).is_infinite()).then(
+            pl.lit(f"column {item.column!r} is '")
+            + pl.col(item.column).cast(pl.String)
+            + pl.lit(f"', wanted a number whose feature is from -{GREATEST} to {GREATEST}")
+        )
+        for item in great
+    ]
+    return table.select(pl.coalesce(reasons).alias("reason")).to_series()
+
+
+def reaches_far(values: pl.Series, feature: Number) -> bool:
+    """Whether a feature may be beyond float32 somewhere, told from the least and the greatest of its column."""
+    if not values.dtype.is_float() or values.null_count() == len(values):
+        return False
+    ends: list[Any] = [values.min(), values.max()]
+    return bool(max(map(abs, ends)) + abs(feature.centre) > NEARLY_GREATEST * feature.scale)

@@ -54,9 +54,12 @@ class Numbers:
         self.missing += len(column) - values.size
         if not values.size:
             return
-        mean = float(values.mean())
+        # Squares of numbers from about 1e154 on overflow: `measured` tells so, once all rows are known.
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(values.mean())
+            squares = float(np.square(values - mean).sum())
         # An exact minimum and maximum may not depend on how a mean was rounded, so neither is derived from it.
-        batch = Numbers(values.size, 0, mean, float(np.square(values - mean).sum()), values.min(), values.max())
+        batch = Numbers(values.size, 0, mean, squares, values.min(), values.max())
         if self.few:
             batch.distinct = set(np.unique(values)[: DISTINCT + 1].tolist())
         self.merge(batch)
@@ -79,6 +82,11 @@ class Numbers:
     def few(self) -> bool:
         """Whether all different numbers are known; beyond `DISTINCT` they are no longer counted."""
         return len(self.distinct) <= DISTINCT
+
+    @property
+    def measured(self) -> bool:
+        """Whether the moments are known: they are not where numbers are so great that double precision overflows."""
+        return not self.count or (math.isfinite(self.squares) and math.isfinite(self.mean))
 
     @property
     def deviation(self) -> float:

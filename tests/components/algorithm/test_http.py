@@ -163,6 +163,7 @@ def test_a_content_type_may_carry_parameters(server: Running, trained: Any) -> N
     [
         ("1,2,x,4\n", {}, 400, "row 1: column 'visits' is 'x', wanted a finite number."),
         ("1,2,inf,4\n", {}, 400, "row 1: column 'visits' is"),
+        ("1,2,1e39,4\n", {}, 400, "row 1: column 'visits' is '1e+39', wanted a number from -3.4028235e+38 to"),
         ("1,2,3\n", {}, 400, "line 1 has 3 values, wanted 4 or 5: 'flight', 'age', 'income', 'visits', 'noise'."),
         ("1,2,3,4,5,6\n", {}, 400, "line 1 has 6 values, wanted 4 or 5"),
         ("age,income,visits,noise\n1,2,3,4\n", {}, 400, "line 1 is a header line where none was said."),

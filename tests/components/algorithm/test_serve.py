@@ -16,6 +16,7 @@ from components.algorithm import booster, trees
 from components.algorithm.serve import load
 from shared.errors import ArtefactError, SettingsError
 from shared.files import read_json, sha256_of, write_json
+from shared.payload import RefusedRequest
 
 FEATURES = ["age", "income", "visits", "noise"]
 
@@ -56,6 +57,32 @@ def test_a_score_does_not_depend_on_the_rows_sent_with_it(
 
     assert isinstance(together, pl.DataFrame)
     assert pl.concat([part for part in alone if isinstance(part, pl.DataFrame)]).equals(together)
+
+
+@pytest.mark.parametrize("rows", [2, 300])
+def test_a_number_that_float32_cannot_hold_is_refused(
+    trained: Any, known_table: Callable[..., pl.DataFrame], rows: int
+) -> None:
+    """Few rows and many take two ways to float32; explainability refuses such a row too."""
+    table = known_table(rows, 6).select(FEATURES)
+    spoilt = table.with_columns(visits=pl.Series([*table["visits"][:-1], -1e39]))
+
+    with pytest.raises(RefusedRequest, match=f"^row {rows}: column 'visits' is '-1e[+]39', wanted a number") as refusal:
+        load(trained.model, {}).answer(spoilt)
+
+    assert refusal.value.status == 400
+
+
+@pytest.mark.parametrize("rows", [2, 300])
+def test_the_greatest_number_of_float32_is_scored(
+    trained: Any, known_table: Callable[..., pl.DataFrame], rows: int
+) -> None:
+    table = known_table(rows, 6).select(FEATURES).with_columns(age=3.4028235e38, income=-3.4028235e38)
+
+    answer = load(trained.model, {}).answer(table)
+
+    assert isinstance(answer, pl.DataFrame)
+    assert answer["score"].to_numpy() == pytest.approx(expected(trained, table), rel=3e-7)
 
 
 def test_ids_that_were_not_sent_are_not_answered(trained: Any, known_table: Callable[..., pl.DataFrame]) -> None:

@@ -59,6 +59,33 @@ def test_rows_without_ids_get_attributions_alone(explainer: Path) -> None:
     assert [list(row) for row in predictions(answer)] == [[f"{name}_label0" for name in FEATURES]] * 3
 
 
+@pytest.mark.parametrize("method", ["auto", "woodelf"])
+@pytest.mark.parametrize("answer", ["attributions", "reasons"])
+def test_a_number_that_float32_cannot_hold_is_refused(explainer: Path, method: str, answer: str) -> None:
+    """As the algorithm's server refuses it, in the same words."""
+    rows = table_of(features(3)).with_columns(pl.Series("wind", [1.0, None, 1e39])).drop("flight_id")
+    served = client(explainer, QUARTET_METHOD=method, QUARTET_ANSWER=answer)
+
+    found = served.post("/invocations", data=rows.write_csv(include_header=False), content_type="text/csv")
+
+    assert found.status_code == 400
+    assert found.text == ("row 3: column 'wind' is '1e+39', wanted a number from -3.4028235e+38 to 3.4028235e+38.\n")
+
+
+@pytest.mark.parametrize("method", ["auto", "woodelf"])
+def test_the_greatest_number_of_float32_is_explained(explainer: Path, booster: xgboost.Booster, method: str) -> None:
+    matrix = features(3).astype(float)
+    matrix[:, 0], matrix[:, 3] = 3.4028235e38, -3.4028235e38
+    rows = table_of(matrix).drop("flight_id")
+    served = client(explainer, QUARTET_METHOD=method)
+
+    answer = served.post("/invocations", data=rows.write_csv(include_header=False), content_type="text/csv")
+    found = pl.read_csv(answer.data, has_header=False).to_numpy()
+    own = booster.predict(xgboost.DMatrix(matrix.astype("float32")), pred_contribs=True)
+
+    assert_allclose(found, own[:, :-1], rtol=1e-5)
+
+
 def test_asked_for_reasons_it_gives_the_score_and_its_reasons(explainer: Path) -> None:
     """Behind processing in an inference pipeline: score and reasons in one request."""
     rows = table_of(features(3)).to_dicts()

@@ -125,6 +125,17 @@ def test_infinity_is_no_number(places: Places, trained: Place) -> None:
     assert ("amount", "data_type_check") in place.violations()
 
 
+@pytest.mark.parametrize("great", [1e308, -1e200])
+def test_a_number_too_great_to_be_squared_is_no_number(places: Places, trained: Place, great: float) -> None:
+    """As infinity is none; the others are judged as ever."""
+    amount = pl.when(pl.int_range(pl.len()) < 3).then(great).otherwise("amount").alias("amount")
+    place = places.served(trained, PRODUCTION.with_columns(amount))
+
+    assert place.violations() == {("amount", "data_type_check")}
+    statistics = {item["name"]: item for item in place.read("statistics.json")["features"]}
+    assert statistics["amount"]["numerical_statistics"]["mean"] == pytest.approx(PRODUCTION["amount"][3:].mean())
+
+
 def test_missing_values_are_a_violation_and_drift(places: Places, trained: Place) -> None:
     amount = pl.when(pl.int_range(pl.len()) % 4 > 0).then("amount").alias("amount")
     place = places.served(trained, PRODUCTION.with_columns(amount))

@@ -155,6 +155,17 @@ def test_statistics_and_constraints_have_model_monitors_form(trained: Place, tab
     assert constraints["note"]["completeness"] == pytest.approx(1 - table["note"].null_count() / 4000 - 0.05)
 
 
+@pytest.mark.parametrize("great", [1e308, 1e200])
+def test_numbers_too_great_to_be_squared_are_left_out_of_the_moments(
+    places: Places, table: pl.DataFrame, great: float
+) -> None:
+    place = places.trained(table.with_columns(amount=pl.Series([great, -great, *table["amount"][2:]])))
+
+    found = {item["name"]: item for item in place.read("statistics.json", "baseline")["features"]}["amount"]
+    assert found["numerical_statistics"]["common"] == {"num_present": 3998, "num_missing": 2}
+    assert found["numerical_statistics"]["std_dev"] == pytest.approx(table["amount"][2:].std(ddof=0))
+
+
 def test_the_models_scores_become_the_baseline_of_the_prediction(
     places: Places, table: pl.DataFrame, model: Path
 ) -> None:

@@ -103,6 +103,38 @@ def test_rows_that_do_not_fit_are_set_aside_with_number_and_reason(
     assert production.message.startswith("400 rows, 2 rejected; the first is row 5: column 'distance' is 'far'")
 
 
+@pytest.mark.parametrize(
+    ("scale", "cells", "rejected"),
+    [
+        ("none", [1e39, -1.7e308, 3.4028235e38], ["1", "2"]),
+        # A deviation of about 0.6: what is just below float32's greatest number becomes a feature beyond it.
+        ("standard", [3.4028235e38, 1e38, 1e39], ["1", "3"]),
+    ],
+)
+def test_rows_whose_features_float32_cannot_hold_are_rejected(
+    place: Any, production: Any, table: pl.DataFrame, settings: Any, scale: str, cells: list[float], rejected: list[str]
+) -> None:
+    """The algorithm refuses such a row, and would all others of its request with it."""
+    small = table.with_columns(pl.col("distance") / 1000)
+    place.put("data", small)
+    assert place.run("train", **settings, scale=scale) == 0
+    raw = small.drop("delay", "day").with_columns(distance=pl.Series([*cells, *small["distance"][3:]]))
+
+    assert served(production, place, raw, max_rejected=1) == 0
+
+    found = pl.read_csv(production.output("rejected") / "part-0000-of-0001.csv", infer_schema=False)
+    assert found["row"].to_list() == rejected
+    assert found["reason"][0].startswith("column 'distance' is '")
+    assert found["reason"][0].endswith("', wanted a number whose feature is from -3.4028235e+38 to 3.4028235e+38")
+    assert production.served().height == 398
+    answer = COMPONENT.load(place.output("state"), {}).answer
+    fitting = answer(raw[3:])
+    assert isinstance(fitting, pl.DataFrame)
+    assert fitting.height == 397
+    with pytest.raises(payload.RefusedRequest, match=f"^row {rejected[0]}: column 'distance' is"):
+        answer(raw)
+
+
 def test_all_rows_in_are_either_written_or_rejected(trained: Any, production: Any, raw: pl.DataFrame) -> None:
     worse = raw.with_columns(pl.when(pl.col("seats") % 3 == 0).then(pl.lit("?")).otherwise("seats").alias("seats"))
 
